@@ -1,0 +1,3 @@
+"""What the build writes into `watchline/__init__.py`; here for type checkers alone."""
+
+__version__: str

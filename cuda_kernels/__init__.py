@@ -1,0 +1,1 @@
+"""The bottom leaf: GPU kernels and thin typed doors to them."""

@@ -1,0 +1,1 @@
+"""Turns detector heads into detections, one family a module."""

@@ -1,0 +1,1 @@
+"""Turns checkpoints into ONNX without running any code from them."""

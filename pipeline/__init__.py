@@ -1,0 +1,1 @@
+"""Stage 5: the road from inputs to results, and every face it shows."""

@@ -1,0 +1,1 @@
+"""Stage 4: people recognised across cameras."""

@@ -1,0 +1,1 @@
+"""Stage 1: frames with true times, from files and cameras."""

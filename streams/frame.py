@@ -1,0 +1,120 @@
+"""Frame: one picture of one camera, with the time it was taken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8: TypeAlias = NDArray[np.uint8]
+
+
+class PixelFormat(StrEnum):
+    """How the planes of a picture are laid out; `OTHER` pictures offer no planes, only `rgb()`."""
+
+    I420 = "i420"  # Y (H, W), U and V (H/2, W/2), rounded up
+    NV12 = "nv12"  # Y (H, W), UV interleaved (H/2, W/2, 2), rounded up
+    RGB24 = "rgb24"  # one plane (H, W, 3)
+    OTHER = "other"
+
+
+class ClockSource(StrEnum):
+    """Where `Frame.captured_at` comes from."""
+
+    RTCP = "rtcp"  # the camera's own clock, by RTCP sender reports
+    FIRST_FRAME = "first-frame"  # the arrival of the first frame, plus pts
+    FILE = "file"  # the recording's own start time, or the file's time where it has none, plus pts
+
+
+class Picture:
+    """Pixels as they were decoded; RGB is made once, when first asked for.
+
+    Safe to share between threads. `release()` drops the RGB copy; the next `rgb()` makes it again.
+
+    Attributes:
+        height: rows of the full picture.
+        width: columns of the full picture.
+        pixel_format: layout of `planes`.
+        planes: uint8 arrays as `pixel_format` says, read only, without row padding; empty for `OTHER`.
+    """
+
+    __slots__ = ("_convert", "_lock", "_rgb", "height", "pixel_format", "planes", "width")
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        pixel_format: PixelFormat,
+        planes: tuple[U8, ...],
+        convert: Callable[[], U8],
+    ) -> None:
+        self.height = height
+        self.width = width
+        self.pixel_format = pixel_format
+        self.planes = planes
+        self._convert = convert
+        self._rgb: U8 | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_rgb(cls, rgb: U8) -> Picture:
+        """Returns a picture that holds `rgb` (H, W, 3) uint8 itself, not a copy.
+
+        >>> Picture.from_rgb(np.zeros((2, 4, 3), np.uint8)).width
+        4
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"rgb: want uint8 (H, W, 3), got {rgb.dtype} {rgb.shape}")
+        return cls(rgb.shape[0], rgb.shape[1], PixelFormat.RGB24, (rgb,), lambda: rgb)
+
+    def rgb(self) -> U8:
+        """Returns the picture as (H, W, 3) uint8 RGB; the same array at each call, not to be written to."""
+        with self._lock:
+            if self._rgb is None:
+                self._rgb = self._convert()
+            return self._rgb
+
+    def release(self) -> None:
+        """Drops the RGB copy."""
+        with self._lock:
+            self._rgb = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of one camera.
+
+    Attributes:
+        camera: the view that it shows; one camera, one tracker.
+        sequence: counted from 0 by the source; a gap in it is a drop.
+        pts_s: the stream's own time, seconds; never decreases within a camera.
+        captured_at: wall clock, UTC seconds since the epoch.
+        clock: where `captured_at` comes from.
+        picture: the pixels.
+    """
+
+    camera: str
+    sequence: int
+    pts_s: float
+    captured_at: float
+    clock: ClockSource
+    picture: Picture
+
+    @property
+    def height(self) -> int:
+        """Rows of the full picture."""
+        return self.picture.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the full picture."""
+        return self.picture.width
+
+    def rgb(self) -> U8:
+        """Returns (H, W, 3) uint8 RGB, converted once; not to be written to."""
+        return self.picture.rgb()

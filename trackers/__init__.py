@@ -1,0 +1,1 @@
+"""Stage 3: objects followed through one camera."""

@@ -1,0 +1,53 @@
+"""The seam to everything that follows objects, and the source of track ids."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from watchline.detectors.detections import Detections
+from watchline.trackers.tracks import Tracks
+
+
+class TrackIds:
+    """Gives one camera's track ids: 1, 2, 3, ...; owned by one tracker, never shared, never reused.
+
+    >>> ids = TrackIds()
+    >>> ids.next(), ids.next()
+    (1, 2)
+    """
+
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+
+    def next(self) -> int:
+        """Returns an id that was never given before."""
+        given = self._next
+        self._next += 1
+        return given
+
+
+class Tracker(Protocol):
+    """Follows the objects of one camera. One tracker a camera; used by one thread at a time."""
+
+    @property
+    def backend(self) -> str:
+        """What does the work: "python" or "native"."""
+
+    def update(self, detections: Detections, time_s: float) -> Tracks:
+        """Takes one frame's detections and returns the tracks seen in it.
+
+        To be called for every frame, empty ones too.
+
+        Args:
+            detections: what was found; may be empty; never changed.
+            time_s: the frame's pts, seconds; greater than at the call before.
+
+        Returns:
+            The confirmed tracks that this frame's detections belong to, in the tracker's own order.
+
+        Raises:
+            ValueError: time stands still or runs backwards.
+        """
+
+    def reset(self) -> None:
+        """Forgets every track; the ids go on."""
