@@ -1,0 +1,23 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real clips, models and reference outputs; not part of the project."""
+    named = os.environ.get("WATCHLINE_TEST_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not (folder / "clips").is_dir():
+        message = f"no test data at {folder}; set WATCHLINE_TEST_DATA to the folder that holds clips/ and models/"
+        if os.environ.get("WATCHLINE_REQUIRE_DATA") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
