@@ -69,6 +69,8 @@ class ModelCard:
                 names: dict[int, str] = ast.literal_eval(metadata["names"])
                 labels = tuple(names[i] for i in range(len(names)))
                 return cls("yolov8", "detect", labels, (8, 16, 32), licence=metadata.get("license", ""))
+            if "task" in metadata:
+                raise ModelError(f'a model for the task {metadata["task"]!r}; this version runs "detect" models')
         except (KeyError, ValueError, TypeError, SyntaxError) as error:
             raise ModelError(f"model metadata is damaged: {error!r}; import or export the model again") from error
         raise ModelError(

@@ -1,1 +1,149 @@
-"""Runs networks."""
+"""Engine: runs a network; today on ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from watchline.detectors.boxes import F32
+from watchline.detectors.card import ModelCard
+from watchline.streams.errors import ModelError, UsageError
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What really runs.
+
+    Attributes:
+        runtime: name and version.
+        device: "cpu" or "cuda".
+        provider: ONNX Runtime's name of it.
+    """
+
+    runtime: str
+    device: str
+    provider: str
+
+
+class Engine(Protocol):
+    """Runs one network. Safe to call from several threads at once."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the network is and how it wants to be fed."""
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width that the input must have; None where any multiple of the stride will do."""
+
+    def run(self, batch: F32) -> F32:
+        """Returns the network's first output for `batch` (N, 3, H, W) float32: (N, ...) float32.
+
+        Row i depends on item i alone, to the last bit, whatever else is in the batch.
+
+        Raises:
+            ModelError: the runtime failed; says on which device.
+        """
+
+
+class OnnxEngine:
+    """A network on ONNX Runtime.
+
+    One thread a call: as many calls may run at once as there are cores to use, and none waits for another. That is
+    also the fastest use of a CPU (a pool shared by one call spins at its barriers), and it makes results independent
+    of the number of threads.
+
+    Args:
+        path: an ONNX file.
+        device: "auto" takes CUDA where this ONNX Runtime offers it, else the CPU.
+
+    Raises:
+        ModelError: the file is not ONNX, not a network that watchline can feed, or the device fails to start.
+        UsageError: the device was asked for by name and is not there.
+    """
+
+    def __init__(self, path: Path, device: Device = "auto") -> None:
+        import onnxruntime as ort
+
+        available = ort.get_available_providers()
+        if device == "auto":
+            device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"
+        provider = _PROVIDERS[device]
+        if provider not in available:
+            raise UsageError(
+                f"device {device!r}: this ONNX Runtime has no {provider} (it has {', '.join(available)}); "
+                "install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
+            )
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
+        try:
+            self._session = ort.InferenceSession(path, options, providers=[provider])
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise ModelError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+        if self._session.get_providers()[0] != provider:
+            raise ModelError(
+                f"device {device!r}: {provider} did not start; see `watchline doctor`, or use --device cpu"
+            )
+        self._info = EngineInfo(f"onnxruntime {ort.__version__}", device, provider)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+            asks = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+            raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {asks}")
+        self._input = inputs[0].name
+        self._output = self._session.get_outputs()[0].name
+        batch, channels, *sides = inputs[0].shape
+        if channels != 3:
+            raise ModelError(f"{path}: wants pictures of {channels} channels; watchline feeds RGB, 3 channels")
+        fixed = [isinstance(side, int) for side in sides]
+        if any(fixed) and not all(fixed):
+            raise ModelError(f"{path}: input {inputs[0].shape} fixes one side only; export it with both or none fixed")
+        self._fixed_size = (int(sides[0]), int(sides[1])) if all(fixed) else None
+        # On a CPU a batch costs as much a frame as singles do, and takes more memory.
+        self._one_by_one = device == "cpu" or batch == 1
+        self._card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+        return self._info
+
+    @property
+    def card(self) -> ModelCard:
+        """What the network is and how it wants to be fed."""
+        return self._card
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width that the input must have; None where any multiple of the stride will do."""
+        return self._fixed_size
+
+    def run(self, batch: F32) -> F32:
+        """Returns the network's first output for `batch` (N, 3, H, W) float32: (N, ...) float32."""
+        if self._one_by_one and len(batch) > 1:
+            return np.concatenate([self._run(batch[i : i + 1]) for i in range(len(batch))])
+        return self._run(batch)
+
+    def _run(self, batch: F32) -> F32:
+        try:
+            output: F32 = self._session.run([self._output], {self._input: batch})[0]
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            shape = "x".join(map(str, batch.shape))
+            raise ModelError(f"{self._info.provider} failed on an input of {shape}: {_first_line(error)}") from error
+        return output
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

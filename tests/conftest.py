@@ -21,3 +21,15 @@ def data_dir() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def native() -> None:
+    """Asks for the native build; where it is required, its absence is a failure."""
+    from watchline.detectors.letterbox import pack_native
+
+    if pack_native is None:
+        message = "the native module is not built; install a C++ compiler and run `make test` again"
+        if os.environ.get("WATCHLINE_REQUIRE_NATIVE") == "1":
+            pytest.fail(message)
+        pytest.skip(message)

@@ -1,0 +1,71 @@
+"""Writing results so that a crash, a kill or a full disk leaves whole lines and whole files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from watchline.streams.errors import OutputError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns the operating system's refusal to write `path` into an `OutputError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{path}: cannot write ({reason}); free the disk or choose another --out") from error
+
+
+class LineFile:
+    """A text file that grows by whole lines, each handed to the system at once.
+
+    Raises:
+        OutputError: at any call, when the system refuses; the file then ends with the last whole line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = 0
+        with writing(path):
+            self._file = path.open("wb", buffering=0)
+
+    def write(self, line: str) -> None:
+        """Appends `line` and a line end."""
+        data = memoryview((line + "\n").encode())
+        try:
+            with writing(self._path):
+                while data:
+                    data = data[self._file.write(data) :]
+        except OutputError:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise
+        self._size = self._file.tell()
+
+    def close(self) -> None:
+        """Closes the file. Safe to call twice."""
+        with writing(self._path):
+            self._file.close()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes `path` whole or not at all.
+
+    Raises:
+        OutputError: the system refuses; what was there before stays.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with writing(path), part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with writing(path):
+            part.replace(path)
+    except OutputError:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,285 @@
+"""The road of one input: decode, detect, track, write, each in its own threads, joined by bounded channels.
+
+    decode ──> detect (workers) ──> track ──> one thread a sink
+    1 thread   results in order     caller
+
+Nothing here knows files, models or screens: a source, a detector, a tracker and sinks come in, counts come out.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from watchline.detectors.detections import Detections
+from watchline.detectors.detector import Detector
+from watchline.pipeline.channel import Channel
+from watchline.pipeline.stopwatch import Stopwatch
+from watchline.streams.frame import Frame
+from watchline.streams.source import Source
+from watchline.trackers.tracker import Tracker
+from watchline.trackers.tracks import Tracks
+
+_SINK_WAITING = 4  # frames that may wait for a slow sink; each holds a decoded picture
+
+
+class Sink(Protocol):
+    """Takes results, frame after frame, in a thread of its own."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name in the table of times."""
+
+    def write(self, frame: Frame, detections: Detections, tracks: Tracks) -> None:
+        """Takes the results of one frame.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+
+    def close(self) -> None:
+        """Finishes what was written; called once, also after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which frames of an input are processed; all are decoded.
+
+    Attributes:
+        every: one frame in this many.
+        fps: at most this many frames a second of the input's own time; 0 for no limit.
+        most: stop after this many processed frames; 0 for no limit.
+    """
+
+    every: int = 1
+    fps: float = 0.0
+    most: int = 0
+
+    def chooser(self) -> Callable[[int, float], bool]:
+        """Returns a function of a frame's index and pts_s, to be asked for each frame in order: is it processed?
+
+        At a limited rate the first frame of each period counts, on a fixed grid, so the mean rate holds; a tenth of a
+        period of slack forgives containers that round their times.
+        """
+        start_s: float | None = None
+        last_period = -1
+
+        def chooses(index: int, pts_s: float) -> bool:
+            nonlocal start_s, last_period
+            if index % self.every:
+                return False
+            if not self.fps:
+                return True
+            start_s = pts_s if start_s is None else start_s
+            period = math.floor((pts_s - start_s) * self.fps + 0.1)
+            if period <= last_period:
+                return False
+            last_period = period
+            return True
+
+        return chooses
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the road is, after each processed frame."""
+
+    decoded: int
+    processed: int
+    pts_s: float
+    tracks: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoadReport:
+    """What went down the road: decoded = processed + the sum of dropped, exactly.
+
+    Attributes:
+        decoded: frames read from the source.
+        processed: frames detected, tracked and written.
+        dropped: frames not processed, by reason: "sampling", "failure".
+        detections: objects found.
+        first_pts_s: time of the first processed frame; 0.0 without one.
+        last_pts_s: time of the last processed frame.
+        error: what ended the road early; None where the input ended or the caller stopped it.
+    """
+
+    decoded: int
+    processed: int
+    dropped: dict[str, int]
+    detections: int
+    first_pts_s: float
+    last_pts_s: float
+    error: Exception | None
+
+
+_Pending: TypeAlias = tuple[list[Frame], "Future[list[Detections]]"]
+
+
+class Road:
+    """Runs one input through to its sinks.
+
+    Args:
+        source: where frames come from; closed by the caller.
+        detector: shared by the workers.
+        tracker: of this input alone.
+        sinks: each gets every processed frame, in order.
+        sampling: which frames are processed.
+        workers: detections under way at once.
+        batch: frames handed to the detector together.
+        stop: when set, no more frames are read, and what is under way is finished and written.
+        on_progress: called after each processed frame, in the caller's thread.
+        watch: sums the times of "decode", "detect", "track" and each sink's name.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        detector: Detector,
+        tracker: Tracker,
+        sinks: Sequence[Sink],
+        *,
+        sampling: Sampling,
+        workers: int,
+        batch: int,
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None],
+        watch: Stopwatch,
+    ) -> None:
+        self._source = source
+        self._detector = detector
+        self._tracker = tracker
+        self._sinks = sinks
+        self._sampling = sampling
+        self._workers = workers
+        self._batch = batch
+        self._stop = stop
+        self._on_progress = on_progress
+        self._watch = watch
+        self._failed = threading.Event()  # the road's own stop; the caller's stays the caller's
+        self._errors: list[Exception] = []
+        self._decoded = self._skipped = 0
+
+    def run(self) -> RoadReport:
+        """Runs to the end of the input, to `stop`, or to the first failure; what was processed stays written."""
+        pending = Channel[_Pending](self._workers + 1)
+        outlets = [Channel[tuple[Frame, Detections, Tracks]](_SINK_WAITING) for _ in self._sinks]
+        writers = [
+            threading.Thread(target=self._write, args=(sink, outlet), name=f"write-{sink.name}")
+            for sink, outlet in zip(self._sinks, outlets, strict=True)
+        ]
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="detect")
+        reader = threading.Thread(target=self._read, args=(pool, pending), name="decode")
+        for thread in (reader, *writers):
+            thread.start()
+        try:
+            counts = self._track(pending, outlets)
+        finally:
+            self._failed.set()
+            pending.abandon()
+            reader.join()
+            pool.shutdown(cancel_futures=True)
+            for outlet in outlets:
+                outlet.close()
+            for writer in writers:
+                writer.join()
+        processed, detections, first_pts_s, last_pts_s = counts
+        dropped = {"sampling": self._skipped, "failure": self._decoded - self._skipped - processed}
+        return RoadReport(
+            decoded=self._decoded,
+            processed=processed,
+            dropped={reason: count for reason, count in dropped.items() if count},
+            detections=detections,
+            first_pts_s=first_pts_s,
+            last_pts_s=last_pts_s,
+            error=self._errors[0] if self._errors else None,
+        )
+
+    def _fail(self, error: Exception) -> None:
+        self._errors.append(error)
+        self._failed.set()
+
+    def _frames(self) -> Iterator[Frame]:
+        """Yields the frames to process."""
+        chosen = 0
+        chooses = self._sampling.chooser()
+        while not (self._stop.is_set() or self._failed.is_set()):
+            with self._watch.stage("decode"):
+                frame = self._source.read()
+            if frame is None:
+                return
+            index = self._decoded
+            self._decoded += 1
+            if not chooses(index, frame.pts_s):
+                self._skipped += 1
+                continue
+            yield frame
+            chosen += 1
+            if chosen == self._sampling.most:
+                return
+
+    def _read(self, pool: ThreadPoolExecutor, pending: Channel[_Pending]) -> None:
+        try:
+            batch: list[Frame] = []
+            for frame in self._frames():
+                batch.append(frame)
+                if len(batch) == self._batch:
+                    pending.put((batch, pool.submit(self._detect, batch)))
+                    batch = []
+            if batch:
+                pending.put((batch, pool.submit(self._detect, batch)))
+        except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
+            self._errors.append(error)  # not a failure of the road: what was read before is still processed
+        finally:
+            pending.close()
+
+    def _detect(self, frames: list[Frame]) -> list[Detections]:
+        with self._watch.stage("detect"):
+            return self._detector.detect(frames)
+
+    def _track(
+        self, pending: Channel[_Pending], outlets: Sequence[Channel[tuple[Frame, Detections, Tracks]]]
+    ) -> tuple[int, int, float, float]:
+        processed = found = 0
+        first_pts_s = last_pts_s = 0.0
+        for frames, future in pending:
+            try:
+                results = future.result()
+                for frame, detections in zip(frames, results, strict=True):
+                    with self._watch.stage("track"):
+                        tracks = self._tracker.update(detections, frame.pts_s)
+                    if self._failed.is_set():
+                        break
+                    for outlet in outlets:
+                        outlet.put((frame, detections, tracks))
+                    first_pts_s = frame.pts_s if processed == 0 else first_pts_s
+                    last_pts_s = frame.pts_s
+                    processed += 1
+                    found += len(detections)
+                    self._on_progress(Progress(self._decoded, processed, frame.pts_s, len(tracks)))
+            except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
+                self._fail(error)
+                break
+        return processed, found, first_pts_s, last_pts_s
+
+    def _write(self, sink: Sink, outlet: Channel[tuple[Frame, Detections, Tracks]]) -> None:
+        try:
+            for frame, detections, tracks in outlet:
+                with self._watch.stage(sink.name):
+                    sink.write(frame, detections, tracks)
+        except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
+            self._fail(error)
+        finally:
+            outlet.abandon()
+            self._close(sink)
+
+    def _close(self, sink: Sink) -> None:
+        try:
+            with self._watch.stage(sink.name):
+                sink.close()
+        except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
+            self._fail(error)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from watchline.detectors.card import ModelCard
+from watchline.detectors.engine import OnnxEngine
+from watchline.streams.errors import ModelError, UsageError
+
+CARD = ModelCard("yolov8", "detect", ("person",), (8, 16, 32))
+DYNAMIC = ["batch", 3, "height", "width"]
+
+
+def write_model(
+    path: Path, shape: list[str | int], card: ModelCard | None = CARD, dtype: int = TensorProto.FLOAT
+) -> Path:
+    """A network that gives the mean of each channel of each item."""
+    node = helper.make_node("ReduceMean", ["images"], ["output0"], axes=[2, 3], keepdims=0)
+    graph = helper.make_graph(
+        [node],
+        "mean",
+        [helper.make_tensor_value_info("images", dtype, shape)],
+        [helper.make_tensor_value_info("output0", dtype, [shape[0], shape[1]])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if card:
+        helper.set_model_props(model, card.to_metadata())
+    onnx.save(model, path)
+    return path
+
+
+def test_it_runs_and_says_on_what(tmp_path: Path) -> None:
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", DYNAMIC), "cpu")
+    batch = np.random.default_rng(0).random((3, 3, 8, 16), np.float32)
+    assert np.allclose(engine.run(batch), batch.mean(axis=(2, 3)), atol=1e-6)
+    assert (engine.info.device, engine.info.provider) == ("cpu", "CPUExecutionProvider")
+    assert engine.info.runtime.startswith("onnxruntime 1.")
+    assert engine.card == CARD
+    assert engine.fixed_size is None
+
+
+def test_several_threads_get_the_same_answers_as_one(tmp_path: Path) -> None:
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", DYNAMIC), "cpu")
+    batches = [np.random.default_rng(i).random((1, 3, 64, 64), np.float32) for i in range(32)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(engine.run, batches))
+    assert all((ours == engine.run(batch)).all() for ours, batch in zip(together, batches, strict=True))
+
+
+def test_a_network_made_for_one_picture_takes_a_batch_too(tmp_path: Path) -> None:
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", [1, 3, 8, 16]), "cpu")
+    assert engine.fixed_size == (8, 16)
+    assert engine.run(np.ones((3, 3, 8, 16), np.float32)).tolist() == [[1, 1, 1]] * 3
+
+
+def test_an_input_that_the_network_cannot_take_names_the_device_and_the_shape(tmp_path: Path) -> None:
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", [1, 3, 8, 16]), "cpu")
+    with pytest.raises(ModelError, match=r"CPUExecutionProvider failed on an input of 1x3x9x9"):
+        engine.run(np.ones((1, 3, 9, 9), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "cannot load"), (b"not an onnx file", "cannot load"), (b"\x08\x08" * 1000, "cannot load")],
+)
+def test_a_corrupt_file_is_refused_by_name(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"broken\.onnx.*{says}"):
+        OnnxEngine(path, "cpu")
+
+
+def test_half_a_file_is_refused(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", DYNAMIC)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ModelError, match="cannot load"):
+        OnnxEngine(path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("shape", "card", "dtype", "says"),
+    [
+        (DYNAMIC, None, TensorProto.FLOAT, "does not say what it is"),
+        (["batch", 1, "height", "width"], CARD, TensorProto.FLOAT, "1 channels"),
+        (["batch", 3, 8, "width"], CARD, TensorProto.FLOAT, "fixes one side only"),
+        (["batch", 3, "height", "width"], CARD, TensorProto.DOUBLE, "not a picture network"),
+    ],
+)
+def test_a_network_of_another_kind_is_refused_with_the_reason(
+    tmp_path: Path, shape: list[str | int], card: ModelCard | None, dtype: int, says: str
+) -> None:
+    with pytest.raises(ModelError, match=says):
+        OnnxEngine(write_model(tmp_path / "m.onnx", shape, card, dtype), "cpu")
+
+
+def test_a_device_that_is_not_there_is_refused_and_never_replaced(tmp_path: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(UsageError, match=r"device 'cuda'.*onnxruntime-gpu.*--device cpu"):
+        OnnxEngine(write_model(tmp_path / "m.onnx", DYNAMIC), "cuda")
+
+
+def test_auto_is_the_cpu_where_there_is_no_cuda(tmp_path: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    assert OnnxEngine(write_model(tmp_path / "m.onnx", DYNAMIC), "auto").info.device == "cpu"
+
+
+def test_an_ultralytics_detect_export_is_understood() -> None:
+    card = ModelCard.from_metadata({"task": "detect", "names": "{0: 'person', 1: 'bicycle'}", "stride": "32"})
+    assert (card.family, card.labels) == ("yolov8", ("person", "bicycle"))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"task": "pose", "names": "{0: 'person'}"}, "a model for the task 'pose'"),
+        ({"task": "detect", "names": "__import__('os')"}, "metadata is damaged"),
+        ({"watchline.family": "nonsense"}, "metadata is damaged"),
+        ({}, "does not say what it is"),
+    ],
+)
+def test_metadata_of_another_kind_is_refused(metadata: dict[str, str], says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        ModelCard.from_metadata(metadata)
