@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from watchline.streams.errors import UsageError
+from watchline.trackers.build import TRACKERS, build_tracker
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_every_known_name_builds_a_tracker_of_its_own(name: str) -> None:
+    assert build_tracker(name) is not build_tracker(name)
+    assert build_tracker(name).backend == "python"
+
+
+def test_a_misspelt_name_gets_the_nearest_one_and_the_list() -> None:
+    with pytest.raises(UsageError, match=r'^no tracker "bytetrak", did you mean "bytetrack"\? known: bytetrack$'):
+        build_tracker("bytetrak")
+
+
+def test_a_foreign_name_gets_the_list() -> None:
+    with pytest.raises(UsageError, match=r'^no tracker "xyz"; known: bytetrack$'):
+        build_tracker("xyz")
