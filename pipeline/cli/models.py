@@ -1,0 +1,254 @@
+"""`watchline models`: what can be fetched, what is here, and what a model file is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from watchline.detectors.catalog import Catalog, Entry, Kind
+from watchline.detectors.fetch import Announce, Progress, State, default_cache, fetch, state
+from watchline.streams.errors import ModelError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from watchline.detectors.importer.description import ModelDescription
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, fetch, check, import and inspect models.",
+    epilog="Files are kept in the cache folder of this user. A file whose sha256 is not the catalog's is refused.",
+)
+
+CacheOption = Annotated[
+    Path,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        default_factory=default_cache,
+        show_default="the cache folder of this user",
+        help="Folder that holds the files.",
+    ),
+]
+MirrorOption = Annotated[
+    str,
+    typer.Option(
+        "--mirror",
+        metavar="DIR|URL",
+        envvar="WATCHLINE_MODELS_MIRROR",
+        help="Folder or http(s) URL that holds files under their catalog file names; tried before all other sources.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command("list")
+def list_files(cache: CacheOption, as_json: JsonOption = False) -> None:
+    """List the models and clips that watchline can fetch, and which are here.
+
+    \b
+    Examples:
+      watchline models list
+      watchline models list --json
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    from rich.console import Console
+    from rich.table import Table
+
+    files = [(entry, state(entry, cache)) for entry in Catalog.load()]
+    if as_json:
+        records = [dataclasses.asdict(e) | {"state": s, "path": str(cache / e.file)} for e, s in files]
+        typer.echo(json.dumps(records, indent=2))
+        return
+    table = Table("name", "kind", "task", "size", "licence", "here", box=None, header_style="bold")
+    for entry, found in files:
+        here = {State.OK: "yes", State.MISSING: "no", State.DAMAGED: "damaged"}[found]
+        table.add_row(entry.name, entry.kind, entry.task or "-", _megabytes(entry.size_bytes), entry.licence, here)
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Names that `models list` shows.")],
+    cache: CacheOption,
+    mirror: MirrorOption = "",
+) -> None:
+    """Fetch models and clips into the cache, and print their paths.
+
+    What is there and whole is left as it is. A broken download goes on where it stopped.
+
+    \b
+    Examples:
+      watchline models pull yolov8n bikes
+      watchline models pull yolov8n --mirror /mnt/models
+      watchline models pull yolov8n --cache ./models    # then carry ./models to a site without internet
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    catalog = Catalog.load()
+    for entry in [catalog[name] for name in names]:
+        with _progress_bar(entry) as (progress, announce):
+            path = fetch(entry, cache, mirror, progress, announce)
+        typer.echo(path)
+
+
+@app.command()
+def verify(
+    cache: CacheOption,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="What to check; all of the catalog where none is named.")
+    ] = None,
+) -> None:
+    """Check the cached files against the catalog's sha256: ok, missing or damaged.
+
+    Ends with exit status 1 if any is damaged.
+
+    \b
+    Examples:
+      watchline models verify
+      watchline models verify yolov8n
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    catalog = Catalog.load()
+    damaged = []
+    for entry in [catalog[name] for name in names] if names else catalog:
+        found = state(entry, cache)
+        typer.echo(f"{entry.name:12}  {found:8}  {cache / entry.file}")
+        if found is State.DAMAGED:
+            damaged.append(entry.name)
+    if damaged:
+        names_text = " ".join(damaged)
+        raise ModelError(f"damaged: {names_text}; `watchline models pull {names_text}` fetches again")
+
+
+@app.command("import")
+def import_model(
+    model: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A checkpoint, or a name that is here.")],
+    cache: CacheOption,
+    imgsz: Annotated[
+        str,
+        typer.Option(metavar="HxW|N", help="Fix the input size, in pixels, height first; else the model takes any."),
+    ] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to put a copy of the result.")] = None,
+) -> None:
+    """Turn a checkpoint (.pt) into an ONNX model, and print its path.
+
+    The checkpoint is read without running any code in it.
+
+    \b
+    Examples:
+      watchline models import yolov8n.pt
+      watchline models import best.pt --imgsz 384x640 --out best.onnx
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    path, size = _resolve(model, cache), _image_size(imgsz)
+    from watchline.detectors.importer.convert import import_checkpoint  # heavy: after what can be refused without it
+
+    made = import_checkpoint(path, cache, size)
+    typer.echo(_copy(made, out) if out else made)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A model file, or a name that is here.")],
+    cache: CacheOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a model file is, and whether watchline can use it.
+
+    \b
+    Examples:
+      watchline models info yolov8n
+      watchline models info best.pt --json
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    path = _resolve(model, cache)
+    from watchline.detectors.importer.convert import describe  # heavy: after what can be refused without it
+
+    description = describe(path)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(description), indent=2, default=str))
+    else:
+        typer.echo(_as_text(description))
+
+
+def _resolve(model: str, cache: Path) -> Path:
+    """Returns the file that `model` means: a path, or else the cached file of a model of the catalog."""
+    path = Path(model)
+    if path.is_file():
+        return path
+    if path.suffix or path.name != model:  # names of the catalog have neither dot nor folder
+        raise ModelError(f"no such file: {model}; give a model file, or a name that `watchline models list` shows")
+    entry = Catalog.load()[model]
+    if entry.kind is not Kind.MODEL:
+        raise UsageError(f"{model!r} is a {entry.kind}, not a model; `watchline models list` shows which are")
+    if state(entry, cache) is not State.OK:
+        raise ModelError(f"{model} is not in {cache}; fetch it with `watchline models pull {model}`")
+    return cache / entry.file
+
+
+def _image_size(text: str) -> tuple[int, int] | None:
+    """Returns (height, width) px of "HxW" or of "N", a square; None for nothing.
+
+    >>> _image_size("384x640")
+    (384, 640)
+    """
+    if not text:
+        return None
+    sides = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if not sides:
+        raise UsageError(f"--imgsz {text}: want height x width in pixels, such as 384x640, or one number for a square")
+    return int(sides[1]), int(sides[2] or sides[1])
+
+
+def _copy(made: Path, out: Path) -> Path:
+    part = out.with_name(f"{out.name}.part")
+    try:
+        shutil.copyfile(made, part)
+        part.replace(out)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror}; the model is at {made}") from error
+    return out
+
+
+def _as_text(description: ModelDescription) -> str:
+    """Returns one line a field; long lists are cut, with their length."""
+    lines = []
+    for field in dataclasses.fields(description):
+        value = getattr(description, field.name)
+        if isinstance(value, tuple):
+            shown = ", ".join(map(str, value[:8]))
+            value = f"{shown}, ... ({len(value)} in all)" if len(value) > 8 else shown
+        elif isinstance(value, bool):
+            value = "yes" if value else "no"
+        if value != "":
+            lines.append(f"{field.name.replace('_', ' '):12}  {value}")
+    return "\n".join(lines)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
+@contextmanager
+def _progress_bar(entry: Entry) -> Iterator[tuple[Progress, Announce]]:
+    """Gives what to call with progress and with sentences; both show on stderr, the bar only where it is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    hidden = not console.is_terminal
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden) as bars:
+        task = bars.add_task(entry.name, total=entry.size_bytes, start=False)
+
+        def progress(done_bytes: int, total_bytes: int) -> None:
+            bars.start_task(task)
+            bars.update(task, completed=done_bytes, total=total_bytes)
+
+        def announce(text: str) -> None:
+            bars.console.print(text, markup=False, highlight=False, soft_wrap=True)  # above the bar, not into it
+
+        yield progress, announce
