@@ -87,6 +87,7 @@ class OnnxEngine:
             )
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # plans for one input shape; ours vary, and it only takes memory
         options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
         try:
             self._session = ort.InferenceSession(path, options, providers=[provider])

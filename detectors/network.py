@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -79,6 +80,7 @@ class NetworkDetector:
         self._engine = engine
         self._head = head
         self._options = options
+        self._scratch = threading.local()
         self._wanted = np.array([_class_id(name, card.labels) for name in options.classes], np.int32)
 
     @property
@@ -92,7 +94,7 @@ class NetworkDetector:
         found: list[Detections | None] = [None] * len(frames)
         for size in dict.fromkeys((box.height, box.width) for box in boxes):
             rows = [i for i, box in enumerate(boxes) if (box.height, box.width) == size]
-            batch = np.empty((len(rows), 3, *size), np.float32)
+            batch = self._input((len(rows), 3, *size))
             for item, i in zip(batch, rows, strict=True):
                 boxes[i].apply(frames[i].rgb(), item, self._engine.card.pad)
             outputs = self._engine.run(batch)
@@ -102,6 +104,13 @@ class NetworkDetector:
             for output, i in zip(outputs, rows, strict=True):
                 found[i] = self._decode(output, boxes[i])
         return [detections for detections in found if detections is not None]
+
+    def _input(self, shape: tuple[int, ...]) -> F32:
+        """Returns an array to fill, the calling thread's last one where it fits: fresh megabytes a frame cost more."""
+        if getattr(self._scratch, "input", np.empty(0)).shape != shape:
+            self._scratch.input = np.empty(shape, np.float32)
+        array: F32 = self._scratch.input
+        return array
 
     def _letterbox(self, frame: Frame) -> Letterbox:
         fixed = self._engine.fixed_size

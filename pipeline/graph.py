@@ -24,7 +24,7 @@ from watchline.streams.source import Source
 from watchline.trackers.tracker import Tracker
 from watchline.trackers.tracks import Tracks
 
-_SINK_WAITING = 4  # frames that may wait for a slow sink; each holds a decoded picture
+_SINK_WAITING = 2  # frames that may wait for a slow sink; each holds a decoded picture
 
 
 class Sink(Protocol):
@@ -58,6 +58,14 @@ class Sampling:
     every: int = 1
     fps: float = 0.0
     most: int = 0
+
+    def interval_s(self, fps: float) -> float:
+        """Returns the usual time between two processed frames of an input of `fps` frames a second, seconds.
+
+        >>> Sampling(every=2).interval_s(25), Sampling(fps=0.5).interval_s(25)
+        (0.08, 2.0)
+        """
+        return max(self.every / fps, 1 / self.fps if self.fps else 0.0)
 
     def chooser(self) -> Callable[[int, float], bool]:
         """Returns a function of a frame's index and pts_s, to be asked for each frame in order: is it processed?

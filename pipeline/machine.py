@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_M_MMAP_THRESHOLD = -3  # malloc.h
 _MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -46,3 +47,17 @@ def peak_memory_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def return_memory_early() -> None:
+    """Makes glibc give large freed blocks back to the system at once; does nothing elsewhere.
+
+    By itself glibc learns from each freed picture to keep the next ones in its per-thread heaps, where they leave
+    holes: on a 720p file that cost 45 MB of 230 MB and saved no time.
+    """
+    import ctypes
+
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 1 << 20)

@@ -8,17 +8,25 @@ from types import MappingProxyType
 from typing import Final
 
 from watchline.streams.errors import UsageError
-from watchline.trackers.byte_track import ByteTrack
+from watchline.trackers.byte_track import ByteTrack, ByteTrackOptions
 from watchline.trackers.tracker import Tracker
 
-TRACKERS: Final[Mapping[str, Callable[[], Tracker]]] = MappingProxyType({"bytetrack": ByteTrack})
+_LEAST_INTERVALS: Final = 3  # a track must outlive a missed frame or two, however far apart frames are
 
 
-def build_tracker(name: str) -> Tracker:
+def _byte_track(interval_s: float) -> Tracker:
+    return ByteTrack(ByteTrackOptions(lost_s=max(ByteTrackOptions().lost_s, _LEAST_INTERVALS * interval_s)))
+
+
+TRACKERS: Final[Mapping[str, Callable[[float], Tracker]]] = MappingProxyType({"bytetrack": _byte_track})
+
+
+def build_tracker(name: str, interval_s: float = 0.0) -> Tracker:
     """Returns a new tracker with its own ids.
 
     Args:
         name: one of `TRACKERS`.
+        interval_s: usual time between two frames, seconds; a track lives at least three of them unseen.
 
     Raises:
         UsageError: no such tracker; names the nearest and all.
@@ -26,4 +34,4 @@ def build_tracker(name: str) -> Tracker:
     if name not in TRACKERS:
         near = "".join(f', did you mean "{match}"?' for match in get_close_matches(name, TRACKERS, n=1))
         raise UsageError(f'no tracker "{name}"{near or ";"} known: {", ".join(TRACKERS)}')
-    return TRACKERS[name]()
+    return TRACKERS[name](interval_s)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes import make_detections
 from watchline.streams.errors import UsageError
 from watchline.trackers.build import TRACKERS, build_tracker
 
@@ -20,3 +21,10 @@ def test_a_misspelt_name_gets_the_nearest_one_and_the_list() -> None:
 def test_a_foreign_name_gets_the_list() -> None:
     with pytest.raises(UsageError, match=r'^no tracker "xyz"; known: bytetrack$'):
         build_tracker("xyz")
+
+
+def test_frames_far_apart_do_not_end_a_track() -> None:
+    tracker = build_tracker("bytetrack", interval_s=2.0)
+    still = make_detections((10, 10, 60, 110))
+    ids = [tracker.update(still, 2.0 * i).track_id.tolist() for i in range(5)]
+    assert ids == [[1]] * 5
