@@ -1,0 +1,97 @@
+"""The process that reads foreign files: `python -m watchline.detectors.importer.child JOB`.
+
+JOB is JSON. The answer is one line of JSON on stdout: `{"ok": ...}`, or `{"error": "the reason"}` with exit status 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final, TypedDict
+
+from watchline.streams.errors import ModelError
+
+if sys.platform != "win32":
+    import resource
+
+_MAX_REASON: Final = 1000
+
+
+class Job(TypedDict):
+    """What the child is to do.
+
+    `target` is "" to describe `source`, else where the ONNX goes; `size` is height and width, or empty for any.
+    """
+
+    source: str
+    target: str
+    sha256: str
+    size: list[int]
+    memory_bytes: int
+
+
+def main(text: str) -> int:
+    """Does the job that `text` describes, prints the answer and returns the exit status."""
+    job: Job = json.loads(text)
+    _limit_memory(job["memory_bytes"])
+    try:
+        print(json.dumps({"ok": _convert(job) if job["target"] else _describe(job)}))  # noqa: T201
+        return 0
+    except MemoryError:
+        reason = f"{Path(job['source']).name}: needs more than {job['memory_bytes']:,} bytes of memory"
+    except ModelError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001  # the border of the process: whatever it is becomes one line
+        reason = f"{Path(job['source']).name}: {type(error).__name__}: {error}"
+    print(json.dumps({"error": " ".join(reason.split())[:_MAX_REASON]}))  # noqa: T201
+    return 1
+
+
+def _limit_memory(limit: int) -> None:
+    """Bounds the address space where the system can, so that a hostile file fails here and not the machine."""
+    if sys.platform != "win32":
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+        except ValueError:  # macOS refuses; the time limit of the parent still holds
+            return
+
+
+def _convert(job: Job) -> str:
+    """Writes the ONNX of `job` and returns the SHA-256 of what was written."""
+    import hashlib
+
+    from watchline.detectors.importer.checkpoint import Checkpoint
+    from watchline.detectors.importer.description import hash_file
+    from watchline.detectors.importer.network import build
+    from watchline.detectors.importer.selfcheck import check
+
+    source = Path(job["source"])
+    with Checkpoint(source) as checkpoint:
+        network = build(checkpoint, (job["size"][0], job["size"][1]) if job["size"] else None)
+    if hash_file(source) != job["sha256"]:
+        raise ModelError(f"{source.name}: changed while it was read; import it again")
+    card = replace(network.card, source_sha256=job["sha256"], source_name=source.name)
+    model = network.graph.model(network.output.name, network.output.channels, card.to_metadata())
+    try:
+        check(model, card, network.graph.size)
+    except ModelError as error:
+        raise ModelError(f"{source.name}: {error}") from error
+    Path(job["target"]).write_bytes(model)
+    return hashlib.sha256(model).hexdigest()
+
+
+def _describe(job: Job) -> dict[str, object]:
+    """Returns the description of the source, without its path."""
+    from watchline.detectors.importer.description import describe_file
+
+    fields = asdict(describe_file(Path(job["source"])))
+    del fields["path"]
+    return fields
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""Imports checkpoints: a child process reads the foreign file, and the ONNX that it writes is kept in a cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from watchline.detectors.importer.child import Job
+from watchline.detectors.importer.description import ModelDescription, hash_file
+from watchline.streams.errors import ModelError, OutputError
+
+__all__ = ["ModelDescription", "describe", "import_checkpoint"]
+
+# Of the emitted graph. A change of what is written must change it, or old caches would be used.
+FORMAT_VERSION: Final = 1
+
+_BASE_MEMORY_BYTES: Final = 1 << 30
+_MEMORY_PER_BYTE: Final = 12  # half of it is needed for float16 weights, which are half of their ONNX
+_BASE_TIME_S: Final = 60.0
+_BYTES_PER_S: Final = 4 << 20  # fifty times slower than seen
+_MAX_SIDE_PX: Final = 4096
+
+
+def import_checkpoint(path: Path, cache: Path, imgsz: tuple[int, int] | None = None) -> Path:
+    """Returns the ONNX form of a checkpoint, made now or found in the cache.
+
+    No code from the checkpoint is run: its pickle is read as data, in a process of its own with bounded memory and
+    time. Several processes may import the same file at once.
+
+    Args:
+        path: a torch checkpoint of a supported network.
+        cache: folder for the results; made where it is missing.
+        imgsz: height and width in pixels to fix the input to; None, as fast, serves every size that the largest
+            stride divides.
+
+    Raises:
+        ModelError: it is not such a checkpoint, or it is damaged, hostile or not supported; the message says which.
+        OutputError: the cache cannot be written.
+    """
+    if imgsz and not all(0 < side <= _MAX_SIDE_PX for side in imgsz):
+        raise ModelError(f"{path.name}: size {imgsz[0]}x{imgsz[1]} is not within 1 to {_MAX_SIDE_PX}")
+    source_hash = hash_file(path)
+    size = f"-{imgsz[0]}x{imgsz[1]}" if imgsz else ""
+    target = cache / f"{source_hash[:16]}-{FORMAT_VERSION}{size}.onnx"
+    seal = target.with_suffix(".sha256")
+    if _is_whole(target, seal, source_hash):
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".import-") as folder:
+            made = Path(folder) / "model.onnx"
+            result = _run(path, made, source_hash, imgsz)
+            sealed = Path(folder) / "seal"
+            sealed.write_text(f"{source_hash} {result}\n", encoding="ascii")
+            # The same file always gives the same bytes, so it does not matter who of several comes last.
+            sealed.replace(seal)
+            made.replace(target)
+    except OSError as error:
+        raise OutputError(f"model cache {cache}: {error.strerror or error}") from error
+    return target
+
+
+def describe(path: Path) -> ModelDescription:
+    """Returns what the model file at `path` is, checkpoint or ONNX, read in a process of its own.
+
+    Raises:
+        ModelError: neither of them, or damaged.
+    """
+    fields = _run(path, None, "", None)
+    for name in ("labels", "strides", "input"):
+        fields[name] = tuple(fields[name])
+    return ModelDescription(path=path, **fields)
+
+
+def _is_whole(target: Path, seal: Path, source_hash: str) -> bool:
+    """Returns whether the cache holds what was made of exactly this file, undamaged."""
+    if not target.is_file() or not seal.is_file():
+        return False
+    return seal.read_bytes() == f"{source_hash} {hash_file(target)}\n".encode("ascii")
+
+
+def _run(source: Path, target: Path | None, sha256: str, size: tuple[int, int] | None) -> Any:
+    """Runs the child and returns its answer.
+
+    Raises:
+        ModelError: it refused, crashed, or took too long.
+    """
+    try:
+        file_bytes = source.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{source}: {error.strerror}") from error
+    job = Job(
+        source=str(source.absolute()),
+        target=str(target.absolute()) if target else "",
+        sha256=sha256,
+        size=list(size or ()),
+        memory_bytes=_BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * file_bytes,
+    )
+    # -P: modules in the current folder are not imported. One thread: pools reserve address space, which is bounded.
+    command = [sys.executable, "-P", "-m", "watchline.detectors.importer.child", json.dumps(job)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    limit_s = _BASE_TIME_S + file_bytes / _BYTES_PER_S
+    try:
+        done = subprocess.run(  # noqa: S603  # our own module, no shell
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False, env=environment
+        )
+    except OSError as error:
+        raise ModelError(f"{source.name}: the process to read it cannot be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{source.name}: not read within {limit_s:.0f} s") from error
+    return _answer(source, done)
+
+
+def _answer(source: Path, done: subprocess.CompletedProcess[bytes]) -> Any:
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
+        how = f"signal {-done.returncode}, out of memory?" if done.returncode < 0 else f"status {done.returncode}"
+        raise ModelError(f"{source.name}: the process that reads it ended with {how}: {last}") from None
+    if "error" in answer:
+        raise ModelError(answer["error"])
+    return answer["ok"]

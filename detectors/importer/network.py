@@ -1,0 +1,153 @@
+"""Walks a checkpoint's network and writes it as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from watchline.detectors.card import ModelCard
+from watchline.detectors.importer.blocks import TORCH_BLOCKS, Block, Emitter
+from watchline.detectors.importer.checkpoint import Checkpoint
+from watchline.detectors.importer.graph import Graph, Value
+from watchline.detectors.importer.modules import Module
+from watchline.detectors.importer.pickled import Record
+from watchline.detectors.importer.yolov8 import YOLOV8_BLOCKS
+
+_MAX_LABELS: Final = 10_000
+_MAX_LABEL: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of network that can be imported: its family, its task, its last module, and the blocks of all."""
+
+    family: str
+    task: str
+    head: str
+    blocks: Mapping[str, Block]
+
+
+_YOLOV8: Final = Family("yolov8", "detect", "Detect", {**TORCH_BLOCKS, **YOLOV8_BLOCKS})
+# By the dotted name of the class of the whole network.
+FAMILIES: Final[Mapping[str, Family]] = {"ultralytics.nn.tasks.DetectionModel": _YOLOV8}
+
+# What checkpoints state as their licence, by how it starts, as SPDX names.
+_LICENCES: Final = (
+    ("AGPL-3.0", "AGPL-3.0-only"),
+    ("GPL-3.0", "GPL-3.0-only"),
+    ("Apache-2.0", "Apache-2.0"),
+    ("MIT", "MIT"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network as ONNX graph, not serialised yet.
+
+    Attributes:
+        graph: all its nodes.
+        output: the head's output, (batch, channels, anchors).
+        card: what it is; source_sha256 and source_name are still empty.
+    """
+
+    graph: Graph
+    output: Value
+    card: ModelCard
+
+
+def network_of(checkpoint: Checkpoint) -> Module:
+    """Returns the network in `checkpoint`: the averaged (EMA) weights where it keeps them, else the trained ones.
+
+    Raises:
+        ModelError: it holds none.
+    """
+    root = checkpoint.root
+    if isinstance(root, Record):
+        return Module(root, "network", checkpoint)
+    if not isinstance(root, dict):
+        raise checkpoint.refusal("holds no network")
+    network = next((root[key] for key in ("ema", "model") if root.get(key) is not None), None)
+    if not isinstance(network, Record):
+        raise checkpoint.refusal("holds weights (a state_dict) but no network; save the whole model")
+    return Module(network, "network", checkpoint)
+
+
+def build(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Network:
+    """Returns the network in `checkpoint` as ONNX graph.
+
+    Args:
+        checkpoint: an open one.
+        size: height and width in pixels to fix the input to, None for any.
+
+    Raises:
+        ModelError: the network, or a part of it, is not known.
+    """
+    network = network_of(checkpoint)
+    family = FAMILIES.get(network.name)
+    if family is None:
+        known = ", ".join(f"{name} ({family.family} {family.task})" for name, family in FAMILIES.items())
+        raise checkpoint.refusal(f"a network of class {network.name} is not supported; supported: {known}")
+    network.expect("*", "model", "")
+    layers = network.child("model").at("model").children()
+    graph = Graph(size)
+    emitter = Emitter(graph, family.blocks, checkpoint.limits.nodes)
+    outputs: list[Value] = []
+    inputs = [graph.image()]
+    for index, layer in enumerate(layers):
+        inputs = _inputs(layer, index, outputs, inputs)
+        outputs.append(emitter.emit(layer, inputs))
+    if not layers or layers[-1].name.rpartition(".")[2] != family.head:
+        raise network.refusal(f"it does not end in {family.head}")
+    strides = tuple(x.stride for x in inputs)
+    if size and any(side % max(strides) for side in size):
+        raise checkpoint.refusal(f"size {size[0]}x{size[1]} is not a multiple of {max(strides)}")
+    labels = _labels(network, outputs[-1].channels - 4)
+    licence = _licence(checkpoint)
+    return Network(graph, outputs[-1], ModelCard(family.family, family.task, labels, strides, licence=licence))
+
+
+def count_parameters(network: Module) -> int:
+    """Returns how many numbers were trained or fixed as parameters in all modules, each counted once."""
+    seen: dict[int, int] = {}
+    queue = [network]
+    while queue:
+        module = queue.pop()
+        if module.identity not in seen:
+            seen[module.identity] = module.parameters()
+            queue.extend(module.children())
+    return sum(seen.values())
+
+
+def _inputs(layer: Module, index: int, outputs: list[Value], previous: list[Value]) -> list[Value]:
+    """Returns what `layer` reads: earlier outputs by number, -1 for the one before it."""
+    source = layer.value("f", -1)
+    sources = source if isinstance(source, list | tuple) else [source]
+    if layer.value("i", index) != index or not sources:
+        raise layer.refusal(f"it is layer {index} but says another number")
+    chosen: list[Value] = []
+    for number in sources:
+        if not isinstance(number, int) or not -max(index, 1) <= number < index:
+            raise layer.refusal("it reads from a layer that is not before it")
+        chosen.append(outputs[number] if outputs else previous[0])
+    return chosen
+
+
+def _labels(network: Module, count: int) -> tuple[str, ...]:
+    """Returns the class names, which a network keeps as a list or by number."""
+    names = network.value("names")
+    if isinstance(names, list | tuple):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or set(names) != set(range(count)) or count > _MAX_LABELS:
+        raise network.refusal(f"its names do not name its {count} classes")
+    labels = [names[number] for number in range(count)]
+    if not all(isinstance(label, str) and len(label) <= _MAX_LABEL for label in labels):
+        raise network.refusal(f"a class name is not a text of up to {_MAX_LABEL} characters")
+    return tuple("".join(c for c in label if c.isprintable()).strip() for label in labels)
+
+
+def _licence(checkpoint: Checkpoint) -> str:
+    """Returns the SPDX name of the licence that the checkpoint states, "" where it states none that is known."""
+    stated = checkpoint.root.get("license") if isinstance(checkpoint.root, dict) else None
+    text = stated if isinstance(stated, str) else ""
+    return next((spdx for start, spdx in _LICENCES if text.startswith(start)), "")
