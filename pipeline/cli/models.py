@@ -6,19 +6,19 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from watchline.detectors.catalog import Catalog, Entry, Kind
-from watchline.detectors.fetch import Announce, Progress, State, default_cache, fetch, state
+from watchline.detectors.catalog import Catalog, Entry
+from watchline.detectors.fetch import State, default_cache, state
+from watchline.detectors.importer.convert import describe, import_checkpoint
+from watchline.detectors.importer.description import ModelDescription
+from watchline.pipeline.cli.progress import fetch_shown
+from watchline.pipeline.model import find_model, imports
 from watchline.streams.errors import ModelError, OutputError, UsageError
-
-if TYPE_CHECKING:
-    from watchline.detectors.importer.description import ModelDescription
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -91,9 +91,7 @@ def pull(
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     catalog = Catalog.load()
     for entry in [catalog[name] for name in names]:
-        with _progress_bar(entry) as (progress, announce):
-            path = fetch(entry, cache, mirror, progress, announce)
-        typer.echo(path)
+        typer.echo(fetch_shown(entry, cache, mirror))
 
 
 @app.command()
@@ -143,10 +141,7 @@ def import_model(
       watchline models import yolov8n.pt
       watchline models import best.pt --imgsz 384x640 --out best.onnx
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    path, size = _resolve(model, cache), _image_size(imgsz)
-    from watchline.detectors.importer.convert import import_checkpoint  # heavy: after what can be refused without it
-
-    made = import_checkpoint(path, cache, size)
+    made = import_checkpoint(find_model(model, _cached(cache)), imports(cache), _image_size(imgsz))
     typer.echo(_copy(made, out) if out else made)
 
 
@@ -163,29 +158,22 @@ def info(
       watchline models info yolov8n
       watchline models info best.pt --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    path = _resolve(model, cache)
-    from watchline.detectors.importer.convert import describe  # heavy: after what can be refused without it
-
-    description = describe(path)
+    description = describe(find_model(model, _cached(cache)))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(description), indent=2, default=str))
     else:
         typer.echo(_as_text(description))
 
 
-def _resolve(model: str, cache: Path) -> Path:
-    """Returns the file that `model` means: a path, or else the cached file of a model of the catalog."""
-    path = Path(model)
-    if path.is_file():
-        return path
-    if path.suffix or path.name != model:  # names of the catalog have neither dot nor folder
-        raise ModelError(f"no such file: {model}; give a model file, or a name that `watchline models list` shows")
-    entry = Catalog.load()[model]
-    if entry.kind is not Kind.MODEL:
-        raise UsageError(f"{model!r} is a {entry.kind}, not a model; `watchline models list` shows which are")
-    if state(entry, cache) is not State.OK:
-        raise ModelError(f"{model} is not in {cache}; fetch it with `watchline models pull {model}`")
-    return cache / entry.file
+def _cached(cache: Path) -> Callable[[Entry], Path]:
+    """Returns what finds the file of a catalog entry in `cache`, and fetches nothing."""
+
+    def obtain(entry: Entry) -> Path:
+        if state(entry, cache) is not State.OK:
+            raise ModelError(f"{entry.name} is not in {cache}; fetch it with `watchline models pull {entry.name}`")
+        return cache / entry.file
+
+    return obtain
 
 
 def _image_size(text: str) -> tuple[int, int] | None:
@@ -229,26 +217,3 @@ def _as_text(description: ModelDescription) -> str:
 
 def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB"
-
-
-@contextmanager
-def _progress_bar(entry: Entry) -> Iterator[tuple[Progress, Announce]]:
-    """Gives what to call with progress and with sentences; both show on stderr, the bar only where it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    hidden = not console.is_terminal
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden) as bars:
-        task = bars.add_task(entry.name, total=entry.size_bytes, start=False)
-
-        def progress(done_bytes: int, total_bytes: int) -> None:
-            bars.start_task(task)
-            bars.update(task, completed=done_bytes, total=total_bytes)
-
-        def announce(text: str) -> None:
-            bars.console.print(text, markup=False, highlight=False, soft_wrap=True)  # above the bar, not into it
-
-        yield progress, announce

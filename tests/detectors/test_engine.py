@@ -13,7 +13,7 @@ from watchline.detectors.engine import OnnxEngine
 from watchline.streams.errors import ModelError, UsageError
 
 CARD = ModelCard("yolov8", "detect", ("person",), (8, 16, 32))
-DYNAMIC = ["batch", 3, "height", "width"]
+DYNAMIC: list[str | int] = ["batch", 3, "height", "width"]
 
 
 def write_model(

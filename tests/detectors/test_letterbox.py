@@ -85,7 +85,7 @@ class TestNativePack:
     def test_refuses_other_dtypes_and_shapes(self) -> None:
         assert pack_native is not None
         with pytest.raises(TypeError):
-            pack_native(np.zeros((5, 5, 3), np.float32), np.zeros((3, 5, 5), np.float32), 114, 0, 0)  # type: ignore[arg-type]
+            pack_native(np.zeros((5, 5, 3), np.float32), np.zeros((3, 5, 5), np.float32), 114, 0, 0)
         with pytest.raises(TypeError):
             pack_native(np.zeros((5, 5), np.uint8), np.zeros((3, 5, 5), np.float32), 114, 0, 0)
         with pytest.raises(ValueError, match="packed RGB"):

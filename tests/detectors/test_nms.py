@@ -6,9 +6,11 @@ import pytest
 from watchline.detectors.nms import nms
 
 
-def run_nms(boxes: list[list[float]], scores: list[float], classes: list[int], **options: float) -> list[int]:
+def run_nms(
+    boxes: list[list[float]], scores: list[float], classes: list[int], iou: float = 0.5, limit: int = 300
+) -> list[int]:
     xyxy = np.array(boxes, np.float32).reshape(len(boxes), 4)
-    return nms(xyxy, np.array(scores, np.float32), np.array(classes, np.int32), **{"iou": 0.5} | options).tolist()  # type: ignore[arg-type]
+    return [int(row) for row in nms(xyxy, np.array(scores, np.float32), np.array(classes, np.int32), iou, limit)]
 
 
 SAME = [0, 0, 10, 10]

@@ -174,14 +174,19 @@ def test_a_slow_sink_holds_the_source_back() -> None:
     release = threading.Event()
 
     class Slow(RecordingSink):
-        def write(self, frame: Frame, *rest: object) -> None:  # type: ignore[override]
+        def write(self, frame: Frame, *rest: object) -> None:
             release.wait(10)
             self.frames.append(frame.sequence)
 
     source = ScriptedSource(frames(500))
     sink = Slow()
-    threading.Timer(0.3, lambda: (waiting.append(source.read_count), release.set())).start()
     waiting: list[int] = []
+
+    def look() -> None:
+        waiting.append(source.read_count)
+        release.set()
+
+    threading.Timer(0.3, look).start()
     drive(source, sink, workers=2, batch=4)
     assert sink.frames == list(range(500))
     assert waiting[0] < 50, "frames in flight must be bounded"

@@ -1,0 +1,40 @@
+"""The `watchline` command: what it offers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from watchline.pipeline.cli import models
+from watchline.pipeline.cli.doctor import doctor
+from watchline.pipeline.cli.run import run
+
+app = typer.Typer(
+    name="watchline",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="CCTV into answers about people: who was seen, where and when.",
+    epilog="Exit codes: 0 good, 1 failed, 2 wrong usage, 3 partial results (damaged or cancelled input).",
+)
+app.command("run")(run)
+app.command("doctor")(doctor)
+app.add_typer(models.app, name="models")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from watchline import __version__
+
+        typer.echo(f"watchline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,160 @@
+"""`watchline doctor`: is this machine fit, and what mends it where it is not."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from watchline.detectors.catalog import Catalog, Kind
+from watchline.detectors.fetch import State, default_cache, state
+from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
+from watchline.pipeline.summary import versions
+
+_LEAST_MEMORY_BYTES = 500_000_000  # a run on one 1080p file peaks at about half of this
+_LEAST_DISK_BYTES = 1_000_000_000
+
+
+class Health(StrEnum):
+    """How a thing is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what mends it.
+
+    Attributes:
+        name: the thing.
+        health: how it is.
+        found: what was found.
+        mend: what to do; "" where all is well.
+    """
+
+    name: str
+    health: Health
+    found: str
+    mend: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Look at this machine: what is fine, what is not, and how to mend it.
+
+    Ends with exit status 1 if something must be mended before watchline can work.
+    """
+    checks = [check() for check in _CHECKS]
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        _show(checks)
+    if any(check.health is Health.FAIL for check in checks):
+        raise typer.Exit(1)
+
+
+def _show(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    marks = {Health.OK: ("ok", "green"), Health.WARN: ("warn", "yellow"), Health.FAIL: ("FAIL", "bold red")}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        found = Text(check.found)
+        if check.mend:
+            found.append(f"\n-> {check.mend}", "italic")
+        table.add_row(Text(*marks[check.health]), check.name, found)
+    Console(highlight=False).print(table)
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()} ({sys.executable})"
+    return Check("python", Health.OK, found)
+
+
+def _packages() -> Check:
+    found = {name: version for name, version in versions().items() if name != "python"}
+    missing = [name for name, version in found.items() if version == "not installed"]
+    text = ", ".join(f"{name} {version}" for name, version in found.items())
+    if missing:
+        return Check("packages", Health.FAIL, text, f"install again: pip install {' '.join(missing)}")
+    return Check("packages", Health.OK, text)
+
+
+def _native() -> Check:
+    from watchline.detectors.letterbox import PACK_BACKEND
+
+    if PACK_BACKEND == "native":
+        return Check("native code", Health.OK, "built")
+    mend = "results are the same; for speed install a C++ compiler and run: pip install --force-reinstall watchline"
+    return Check("native code", Health.WARN, "not built, NumPy twins run instead", mend)
+
+
+def _engine() -> Check:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        return Check("inference", Health.FAIL, f"onnxruntime: {error}", "pip install --force-reinstall onnxruntime")
+    return Check("inference", Health.OK, f"onnxruntime {ort.__version__}: {', '.join(ort.get_available_providers())}")
+
+
+def _ffmpeg() -> Check:
+    try:
+        import av
+    except ImportError as error:
+        return Check("video", Health.FAIL, f"PyAV: {error}", "pip install --force-reinstall av")
+    codec = ".".join(map(str, av.library_versions["libavcodec"]))
+    found = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}, libavcodec {codec}"
+    if "libx264" not in av.codecs_available:
+        return Check("video", Health.WARN, f"{found}, no libx264", "use --no-video, or the av wheel of PyPI")
+    return Check("video", Health.OK, f"{found}, H.264 encoder libx264")
+
+
+def _models() -> Check:
+    cache = default_cache()
+    found = {entry.name: state(entry, cache) for entry in Catalog.load() if entry.kind is Kind.MODEL}
+    text = ", ".join(f"{name} {state}" for name, state in found.items()) + f" ({cache})"
+    damaged = [name for name, state in found.items() if state is State.DAMAGED]
+    if damaged:
+        return Check("models", Health.FAIL, text, f"watchline models pull {' '.join(damaged)}")
+    if State.OK not in found.values():
+        mend = "`watchline run` fetches it when first needed; without internet: watchline models pull --mirror DIR"
+        return Check("models", Health.WARN, text, mend)
+    return Check("models", Health.OK, text)
+
+
+def _disk() -> Check:
+    cache = default_cache()
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = {str(folder): shutil.disk_usage(folder).free for folder in (Path.cwd(), there)}
+    text = ", ".join(f"{size / 1e9:.1f} GB free at {folder}" for folder, size in free.items())
+    if min(free.values()) < _LEAST_DISK_BYTES:
+        return Check("disk", Health.WARN, text, "make room, or choose other places with --out and XDG_CACHE_HOME")
+    return Check("disk", Health.OK, text)
+
+
+def _memory() -> Check:
+    cpus, free = usable_cpus(), usable_memory_bytes()
+    text = f"{free / 1e9:.1f} GB free for {cpus} processor{'s' if cpus > 1 else ''}"
+    if free < _LEAST_MEMORY_BYTES:
+        mend = f"a run takes up to {_LEAST_MEMORY_BYTES / 1e9:.1f} GB: end other programs, or raise this one's limit"
+        return Check("memory", Health.WARN, text, mend)
+    return Check("memory", Health.OK, text)
+
+
+_CHECKS: tuple[Callable[[], Check], ...] = (_python, _packages, _native, _engine, _ffmpeg, _models, _disk, _memory)

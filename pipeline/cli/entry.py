@@ -1,0 +1,41 @@
+"""Where the `watchline` command starts and ends: the one place where errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Runs the command line; never shows a traceback unless WATCHLINE_DEBUG=1 asks for it."""
+    heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    if heeded:
+        # While modules load there is nothing to keep: an interrupt just ends the process, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from watchline.pipeline.cli.app import app
+    from watchline.streams.errors import WatchlineError
+
+    if heeded:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    debug = os.environ.get("WATCHLINE_DEBUG") == "1"
+    try:
+        app()
+    except WatchlineError as error:
+        if debug:
+            raise
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        if debug:
+            raise
+        _end(f"internal error: {type(error).__name__}: {error}; WATCHLINE_DEBUG=1 shows where", 1)
+
+
+def _end(message: str, code: int) -> None:
+    print(f"watchline: {message}", file=sys.stderr)  # noqa: T201  # the last word to the user
+    sys.exit(code)

@@ -1,0 +1,221 @@
+"""`watchline run`: the main job over files."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from watchline.detectors.catalog import Catalog, Kind
+from watchline.detectors.fetch import default_cache
+from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
+from watchline.pipeline.graph import Sampling
+from watchline.pipeline.model import load_model
+from watchline.pipeline.run import OUTPUTS, Runner, RunOptions, check_free, result_folder
+from watchline.pipeline.summary import EXIT_CODES, Summary
+from watchline.streams.errors import UsageError, WatchlineError
+from watchline.streams.opening import open_source
+from watchline.streams.source import Source
+
+_DEVICES = ("auto", "cpu", "cuda")
+
+
+def _model_names(incomplete: str) -> list[str]:
+    return [entry.name for entry in Catalog.load() if entry.kind is Kind.MODEL and entry.name.startswith(incomplete)]
+
+
+def run(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Video files, folders of images, or quoted globs of images.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Results go to DIR/NAME, a folder for each input.")
+    ] = Path("watchline-out"),
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="Catalog name, .pt checkpoint or .onnx.", autocompletion=_model_names),
+    ] = "yolov8n",
+    classes: Annotated[
+        str, typer.Option(metavar="A,B", help="Classes to find, such as person,car. All, if left out.")
+    ] = "",
+    tracker: Annotated[str, typer.Option(metavar="NAME", help="How objects are followed.")] = "bytetrack",
+    conf: Annotated[float, typer.Option(min=0, max=1, help="Least score of a saved detection.")] = 0.25,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Largest overlap of two detections of a class.")] = 0.7,
+    imgsz: Annotated[int, typer.Option(help="Longest side of the network's input, a multiple of 32.")] = 640,
+    fps: Annotated[
+        float | None, typer.Option(min=0.001, help="Process at most this many frames a second of the input's time.")
+    ] = None,
+    every: Annotated[int | None, typer.Option(min=1, help="Process one frame in this many.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many processed frames.")] = None,
+    save_detections: Annotated[bool, typer.Option("--save-detections", help="Write detections.jsonl too.")] = False,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated.mp4.")] = False,
+    batch: Annotated[int, typer.Option(min=0, max=256, help="Frames a network call; 0: by device (1 on a CPU).")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, max=256, help="Detections under way at once; 0: one a usable processor.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="Where the network runs: auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each summary as a line of JSON; no progress.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of fetched models; else the user's cache folder.")
+    ] = None,
+    mirror: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|URL", envvar="WATCHLINE_MODELS_MIRROR", help="Tried first when a model must be fetched."
+        ),
+    ] = "",
+) -> None:
+    """Find, follow and show people (and more) in video files.
+
+    Every input gets a folder with annotated.mp4 and report.html to look at, and tracks.jsonl, tracks.mot.txt and
+    summary.json to compute with. Ctrl-C ends early and keeps what was done; a second one stops at once.
+
+    \b
+    Examples:
+      watchline run shop.mp4
+      watchline run shop.mp4 yard.mkv --classes person --fps 10 --out results
+      watchline run 'stills/*.jpg' --no-video --json
+
+    \b
+    Exit codes:
+      0  all inputs complete
+      1  nothing usable came of it: no input could be read, or a result could not be written
+      2  wrong usage
+      3  partial: an input is damaged, was cancelled, or failed while others did not
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    if fps and every:
+        raise UsageError("--fps and --every exclude each other; give one of them")
+    if device not in _DEVICES:
+        raise UsageError(f"--device {device}: want one of {', '.join(_DEVICES)}")
+    options = RunOptions(
+        model=model,
+        classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+        tracker=tracker,
+        sampling=Sampling(every or 1, fps or 0.0, max_frames or 0),
+        conf=conf,
+        iou=iou,
+        imgsz=imgsz,
+        save_detections=save_detections,
+        video=not no_video,
+        batch=batch,
+        threads=threads,
+        device=device,  # type: ignore[arg-type]  # checked above
+        overwrite=overwrite,
+    )
+    raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json).run())
+
+
+class _Job:
+    """One call of `watchline run`: its inputs one after the other, each its own failure domain."""
+
+    def __init__(
+        self, inputs: Sequence[str], out: Path, options: RunOptions, cache: Path | None, mirror: str, *, as_json: bool
+    ) -> None:
+        self._inputs = inputs
+        self._out = out
+        self._options = options
+        self._cache = cache or default_cache()
+        self._mirror = mirror
+        self._as_json = as_json
+        self._runner: Runner | None = None
+        self._folders: list[Path] = []
+
+    def run(self) -> int:
+        """Runs all inputs and returns the exit code."""
+        codes: list[int] = []
+        for spec in self._inputs:
+            try:
+                source = open_source(spec)
+            except WatchlineError as error:
+                codes.append(self._refuse(spec, error))
+                continue
+            with closing(source):
+                folder = result_folder(self._out, source.camera, self._folders)
+                self._folders.append(folder)
+                try:
+                    check_free(folder, overwrite=self._options.overwrite)
+                    summary = self._run_one(spec, source, folder)
+                except WatchlineError as error:
+                    codes.append(self._refuse(spec, error))
+                    continue
+            codes.append(EXIT_CODES[summary.status])
+            if summary.status == "cancelled":
+                break
+        return _overall(codes)
+
+    def _run_one(self, spec: str, source: Source, folder: Path) -> Summary:
+        self._runner = runner = self._runner or self._load()
+        with _stop_on_signals() as stop, self._progress(spec, source) as show:
+            summary = runner.run(source, spec, folder, stop, show)
+        self._tell(summary, folder)
+        return summary
+
+    def _load(self) -> Runner:
+        obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror)
+        return Runner(load_model(self._options.model, self._cache, obtain), self._options)
+
+    def _progress(self, spec: str, source: Source) -> AbstractContextManager[Show]:
+        return run_progress(Path(spec).name, source.info.frames, quiet=self._as_json)
+
+    def _refuse(self, spec: str, error: WatchlineError) -> int:
+        if self._as_json:
+            typer.echo(json.dumps({"folder": None, "status": "failed", "input": {"path": spec}, "error": str(error)}))
+        _say(f"watchline: {error}")
+        return error.exit_code
+
+    def _tell(self, summary: Summary, folder: Path) -> None:
+        if self._as_json:
+            typer.echo(f'{{"folder": {json.dumps(str(folder))}, {summary.to_json(indent=None)[1:]}')
+            return
+        kinds = ", ".join(f"{count} {name}" for name, count in summary.tracks_by_class.items())
+        typer.echo(
+            f"{summary.input.path}: {summary.status}, {summary.frames.processed} frames in {summary.wall_s:.1f} s "
+            f"({summary.fps:.1f} fps), {summary.tracks} tracks{f' ({kinds})' if kinds else ''}"
+        )
+        for name in summary.outputs:
+            typer.echo(f"  {OUTPUTS[name]:16}{folder / name}")
+        for warning in summary.warnings:
+            _say(f"watchline: {summary.input.path}: {warning}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _overall(codes: Sequence[int]) -> int:
+    """Returns the exit code of several inputs: what they agree on, else 3, for some of it is usable.
+
+    >>> _overall([0, 0]), _overall([0, 1]), _overall([1, 2])
+    (0, 3, 1)
+    """
+    if len(set(codes)) == 1:
+        return codes[0]
+    return 3 if {0, 3} & set(codes) else 1
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Gives an event that the first SIGINT or SIGTERM sets; the second one interrupts."""
+    stop = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

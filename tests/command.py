@@ -1,0 +1,66 @@
+"""Runs the real command in a process of its own, as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "watchline.pipeline.cli"]
+
+
+def watchline(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `watchline ARGUMENTS` to its end; never takes longer than two minutes."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment},
+        check=False,
+    )
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl file; every line must be whole."""
+    text = path.read_text()
+    assert text == "" or text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def write_tiny_model(path: Path, box: tuple[float, float, float, float] = (0.5, 0.5, 0.25, 0.5)) -> Path:
+    """Writes a network that finds one person at `box` (cx, cy, w, h as parts of its 32x32 input) in every picture."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    from watchline.detectors.card import ModelCard
+
+    row = [*(32 * part for part in box), 0.9, 0.05]
+    constant = helper.make_tensor("row", TensorProto.FLOAT, [1, 6, 1], row)
+    nodes = [
+        # The mean ties the output to the picture's batch size; its weight of zero keeps the answer constant.
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Squeeze", ["mean", "axis"], ["flat"]),
+        helper.make_node("Mul", ["flat", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "row"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 6, 1])],
+        [
+            constant,
+            helper.make_tensor("axis", TensorProto.INT64, [1], [3]),
+            helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, ModelCard("yolov8", "detect", ("person", "car"), (8, 16, 32)).to_metadata())
+    onnx.save(model, path)
+    return path

@@ -1,0 +1,419 @@
+"""`watchline run`, as a user meets it: a process of its own, real files, real output."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.clips import Clip, write_clip
+from tests.command import COMMAND, json_lines, watchline, write_tiny_model
+
+TABLES = ["detections.jsonl", "tracks.jsonl", "tracks.mot.txt"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "yard.mp4", Clip(frames=40))
+
+
+def summary_of(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "summary.json").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def out(tiny: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    done = watchline("run", clip, "--model", tiny, "--out", out, "--save-detections")
+    assert done.returncode == 0, done.stderr
+    assert "40 frames" in done.stdout
+    assert str(out / "yard" / "report.html") in done.stdout
+    return out / "yard"
+
+
+class TestResults:
+    def test_every_promised_file_is_there(self, out: Path) -> None:
+        names = sorted(path.name for path in out.iterdir())
+        assert names == sorted([*TABLES, "annotated.mp4", "report.html", "summary.json"])
+
+    def test_every_frame_has_its_line_and_the_one_person_one_id(self, out: Path) -> None:
+        lines = json_lines(out / "tracks.jsonl")
+        assert [line["frame"] for line in lines] == list(range(40))
+        assert [line["pts_s"] for line in lines] == pytest.approx([i / 25 for i in range(40)])
+        assert {track["track_id"] for line in lines for track in line["tracks"]} == {1}
+        assert {track["class"] for line in lines for track in line["tracks"]} == {"person"}
+        assert all(len(line["detections"]) == 1 for line in json_lines(out / "detections.jsonl"))
+        assert np.loadtxt(out / "tracks.mot.txt", delimiter=",").shape == (40, 10)
+
+    def test_the_summary_says_what_was_done(self, out: Path, clip: Path, tiny: Path) -> None:
+        import hashlib
+
+        summary = summary_of(out)
+        assert summary["status"] == "complete"
+        assert summary["warnings"] == []
+        assert summary["frames"] == {
+            "announced": 40, "decoded": 40, "processed": 40, "dropped": {}, "damaged": 0, "missing": 0
+        }  # fmt: skip
+        assert summary["tracks"] == 1
+        assert summary["tracks_by_class"] == {"person": 1}
+        assert summary["input"]["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()  # type: ignore[index]
+        assert summary["model"]["sha256"] == hashlib.sha256(tiny.read_bytes()).hexdigest()  # type: ignore[index]
+        assert summary["machine"]["provider"] == "CPUExecutionProvider"  # type: ignore[index]
+        assert {stage["name"] for stage in summary["stages"]} >= {"decode", "detect", "track", "write", "video"}  # type: ignore[attr-defined]
+        assert summary["fps"] > 0  # type: ignore[operator]
+        assert summary["peak_memory_bytes"] > 50_000_000  # type: ignore[operator]
+
+    def test_the_annotated_video_plays_every_frame_at_its_time(self, out: Path) -> None:
+        with av.open(str(out / "annotated.mp4")) as video:
+            stream = video.streams.video[0]
+            assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+            times = [frame.time for frame in video.decode(stream)]
+        assert times == pytest.approx([i / 25 for i in range(40)], abs=0.001)
+
+    def test_the_report_stands_alone(self, out: Path) -> None:
+        page = (out / "report.html").read_text()
+        assert "yard" in page
+        assert "data:image/jpeg;base64," in page
+        for outside in ('src="http', "src='http", 'href="http', "@import", "url(http"):
+            assert outside not in page
+
+
+def test_results_are_the_same_bytes_for_any_batch_and_threads(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    seen = set()
+    for batch, threads in ((1, 1), (5, 2), (64, 3)):
+        out = tmp_path / f"{batch}-{threads}"
+        done = watchline(
+            "run", clip, "--model", tiny, "--out", out, "--batch", str(batch), "--threads", str(threads),
+            "--no-video", "--save-detections",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        seen.add(tuple((out / "yard" / name).read_bytes() for name in TABLES))
+    assert len(seen) == 1
+
+
+def test_json_is_one_line_an_input_and_nothing_else(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "gone.mp4"
+    done = watchline("run", clip, missing, "--model", tiny, "--out", tmp_path / "out", "--no-video", "--json")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["status"] == "complete"
+    assert Path(first["folder"]) == tmp_path / "out" / "yard"
+    assert second["status"] == "failed"
+    assert "gone.mp4" in second["error"]
+    assert done.returncode == 3
+
+
+def test_several_inputs_get_a_folder_each_even_with_one_name(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "yard.mp4"
+    other.parent.mkdir()
+    shutil.copy(clip, other)
+    done = watchline("run", clip, other, "--model", tiny, "--out", tmp_path / "out", "--no-video", "--max-frames", "3")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["yard", "yard-2"]
+
+
+def test_a_folder_of_images_is_an_input(tiny: Path, tmp_path: Path) -> None:
+    import cv2
+
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(stills / f"{i}.png"), np.full((40, 60, 3), 40 * i, np.uint8))
+    done = watchline("run", stills, "--model", tiny, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(json_lines(tmp_path / "out" / "stills" / "tracks.jsonl")) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "frames", "dropped"),
+    [
+        (["--every", "4"], list(range(0, 40, 4)), 30),
+        (["--fps", "5"], list(range(0, 40, 5)), 32),
+        (["--max-frames", "7"], list(range(7)), 0),
+    ],
+)
+def test_sampled_frames_keep_their_own_numbers(
+    tiny: Path, clip: Path, tmp_path: Path, options: list[str], frames: list[int], dropped: int
+) -> None:
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path, "--no-video", *options)
+    assert done.returncode == 0, done.stderr
+    assert [line["frame"] for line in json_lines(tmp_path / "yard" / "tracks.jsonl")] == frames
+    counts = summary_of(tmp_path / "yard")["frames"]
+    assert counts["dropped"].get("sampling", 0) == dropped  # type: ignore[index]
+    assert counts["missing"] == 0  # type: ignore[index]
+
+
+def test_a_class_filter_reports_no_other_class(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path, "--no-video", "--classes", "car")
+    assert done.returncode == 0, done.stderr
+    assert summary_of(tmp_path / "yard")["tracks"] == 0
+    assert len(json_lines(tmp_path / "yard" / "tracks.jsonl")) == 40
+
+
+class TestOverwriting:
+    def test_results_are_never_replaced_unless_asked(self, tiny: Path, clip: Path, tmp_path: Path) -> None:
+        arguments = ("run", clip, "--model", tiny, "--out", tmp_path, "--no-video", "--max-frames", "2")
+        assert watchline(*arguments, "--save-detections").returncode == 0
+        before = summary_of(tmp_path / "yard")
+        again = watchline(*arguments)
+        assert again.returncode == 2
+        assert "--overwrite" in again.stderr
+        assert summary_of(tmp_path / "yard") == before
+        (tmp_path / "yard" / "mine.txt").write_text("the user's own")
+        assert watchline(*arguments, "--overwrite").returncode == 0
+        assert not (tmp_path / "yard" / "detections.jsonl").exists(), "results of the earlier run must not mix in"
+        assert (tmp_path / "yard" / "mine.txt").exists()
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("long") / "long.mp4", Clip(frames=2000))
+
+
+class TestCancelling:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_what_was_done_is_kept_whole_and_marked(
+        self, tiny: Path, tmp_path: Path, number: signal.Signals, long_clip: Path
+    ) -> None:
+        folder = tmp_path / "long"
+        process = self._start(long_clip, tiny, tmp_path)
+        self._wait_for_lines(process, folder / "tracks.jsonl", 20)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 3, stderr
+        assert "cancelled by the user" in stderr
+        assert "Traceback" not in stderr
+        summary = summary_of(folder)
+        lines = json_lines(folder / "tracks.jsonl")
+        assert summary["status"] == "cancelled"
+        assert [line["frame"] for line in lines] == list(range(len(lines)))
+        assert summary["frames"]["processed"] == len(lines) < 2000  # type: ignore[index]
+        assert summary["frames"]["missing"] == 0  # type: ignore[index]
+        with av.open(str(folder / "annotated.mp4")) as video:
+            assert sum(1 for _ in video.decode(video=0)) == len(lines)
+        assert "cancelled" in (folder / "report.html").read_text()
+
+    @pytest.mark.parametrize("delay_s", [0.4, 0.7, 1.0, 1.4])
+    def test_an_interrupt_at_any_moment_leaves_whole_files_or_none(
+        self, tiny: Path, tmp_path: Path, delay_s: float, long_clip: Path
+    ) -> None:
+        process = self._start(long_clip, tiny, tmp_path)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert "Traceback" not in stderr
+        assert process.returncode in (3, 130, -signal.SIGINT), stderr
+        folder = tmp_path / "long"
+        if process.returncode == 3:
+            assert summary_of(folder)["status"] == "cancelled"
+            json_lines(folder / "tracks.jsonl")
+        else:
+            assert not folder.exists()
+
+    def test_a_killed_process_leaves_whole_lines_and_a_playable_video(
+        self, tiny: Path, tmp_path: Path, long_clip: Path
+    ) -> None:
+        folder = tmp_path / "long"
+        process = self._start(long_clip, tiny, tmp_path)
+        self._wait_for_lines(process, folder / "tracks.jsonl", 300)
+        process.kill()
+        process.communicate(timeout=30)
+        assert len(json_lines(folder / "tracks.jsonl")) >= 300
+        with av.open(str(folder / "annotated.mp4")) as video:
+            assert sum(1 for _ in video.decode(video=0)) > 0
+
+    def _start(self, clip: Path, model: Path, out: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*COMMAND, "run", str(clip), "--model", str(model), "--out", str(out)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _wait_for_lines(self, process: subprocess.Popen[str], path: Path, count: int) -> None:
+        deadline = time.monotonic() + 60
+        while not path.exists() or path.read_bytes().count(b"\n") < count:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+class TestDamage:
+    def test_a_truncated_file_gives_what_it_holds_and_exit_code_3(self, tiny: Path, tmp_path: Path) -> None:
+        whole = write_clip(tmp_path / "cut.mp4", Clip(frames=100, faststart=True))
+        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        done = watchline("run", whole, "--model", tiny, "--out", tmp_path / "out", "--no-video")
+        assert done.returncode == 3, done.stderr
+        summary = summary_of(tmp_path / "out" / "cut")
+        assert summary["status"] == "partial"
+        processed = summary["frames"]["processed"]  # type: ignore[index]
+        assert 10 < processed < 90
+        assert summary["frames"]["missing"] == 100 - processed  # type: ignore[index]
+        assert f"announced 100 frames, decoded {processed}" in done.stderr
+        assert f"decoded {processed}" in (tmp_path / "out" / "cut" / "report.html").read_text()
+
+
+class TestBadInput:
+    """One clear line, the right exit code, no traceback, nothing left behind."""
+
+    def refused(self, *arguments: str | Path, code: int = 1, out: Path | None = None) -> str:
+        extra = ["--out", str(out)] if out else []
+        done = watchline("run", *arguments, *extra)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert done.stdout == ""
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1, done.stderr
+        assert lines[0].startswith("watchline: ")
+        assert not out or not out.exists() or not any(path.is_dir() for path in out.iterdir())
+        return lines[0]
+
+    @pytest.mark.parametrize(
+        ("name", "content", "says"),
+        [
+            ("gone.mp4", None, "no such file"),
+            ("empty.mp4", b"", "empty"),
+            ("text.mp4", b"I am a letter, not a film.\n" * 50, "text.mp4"),
+            ("noise.mp4", bytes(range(256)) * 64, "noise.mp4"),
+        ],
+    )
+    def test_files_that_are_no_video(
+        self, tiny: Path, tmp_path: Path, name: str, content: bytes | None, says: str
+    ) -> None:
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        assert says in self.refused(path, "--model", tiny, out=tmp_path / "out")
+
+    def test_a_truncated_file_whose_index_is_lost(self, tiny: Path, tmp_path: Path) -> None:
+        path = write_clip(tmp_path / "cut.mp4", Clip(frames=60))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert "cut.mp4" in self.refused(path, "--model", tiny, out=tmp_path / "out")
+
+    def test_a_folder_without_images(self, tiny: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "nothing"
+        folder.mkdir()
+        (folder / "notes.txt").write_text("no picture")
+        assert "nothing" in self.refused(folder, "--model", tiny, out=tmp_path / "out")
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+    def test_a_file_that_may_not_be_read(self, tiny: Path, clip: Path, tmp_path: Path) -> None:
+        path = tmp_path / "secret.mp4"
+        shutil.copy(clip, path)
+        path.chmod(0)
+        assert "ermission" in self.refused(path, "--model", tiny, out=tmp_path / "out")
+
+    def test_an_unknown_model_names_the_nearest(self, clip: Path, tmp_path: Path) -> None:
+        assert "yolov8n" in self.refused(clip, "--model", "yolov8m-nano", code=2, out=tmp_path / "out")
+
+    def test_a_model_file_that_is_not_there(self, clip: Path, tmp_path: Path) -> None:
+        assert "gone.onnx" in self.refused(clip, "--model", tmp_path / "gone.onnx", out=tmp_path / "out")
+
+    @pytest.mark.parametrize("name", ["broken.onnx", "broken.pt"])
+    def test_a_corrupt_model(self, clip: Path, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(b"\x08\x07garbage" * 99)
+        assert name in self.refused(clip, "--model", tmp_path / name, out=tmp_path / "out")
+
+    @pytest.mark.data
+    def test_a_network_of_another_kind(self, data_dir: Path, clip: Path, tmp_path: Path) -> None:
+        model = data_dir / "models" / "osnet_x0_25_msmt17.onnx"
+        assert "osnet" in self.refused(clip, "--model", model, out=tmp_path / "out")
+
+    def test_a_model_whose_mirror_copy_is_another_file(self, clip: Path, tmp_path: Path) -> None:
+        mirror = tmp_path / "mirror"
+        mirror.mkdir()
+        (mirror / "yolov8n.pt").write_bytes(b"x" * 6549796)
+        arguments = (clip, "--mirror", mirror, "--cache", tmp_path / "cache")
+        nowhere = "http://127.0.0.1:9"
+        done = watchline(
+            "run", *arguments, "--out", tmp_path / "out", PIP_NO_INDEX="1", http_proxy=nowhere, https_proxy=nowhere
+        )
+        assert done.returncode == 1
+        assert "sha256" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--conf", "1.5"], "--conf"),
+            (["--iou", "-1"], "--iou"),
+            (["--every", "0"], "--every"),
+            (["--fps", "0"], "--fps"),
+            (["--max-frames", "none"], "--max-frames"),
+            (["--threads", "-2"], "--threads"),
+            (["--device", "tpu"], "--device"),
+            (["--no-such-option"], "--no-such-option"),
+            ([], "INPUT"),
+        ],
+    )
+    def test_bad_option_values_are_usage_errors(self, clip: Path, options: list[str], says: str) -> None:
+        done = watchline("run", *([str(clip), *options] if options else []))
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--imgsz", "100"], "multiple of 32"),
+            (["--tracker", "bytetrak"], "bytetrack"),
+            (["--classes", "persn"], "did you mean 'person'"),
+            (["--every", "2", "--fps", "5"], "exclude each other"),
+        ],
+    )
+    def test_options_that_make_no_sense_are_named(
+        self, tiny: Path, clip: Path, tmp_path: Path, options: list[str], says: str
+    ) -> None:
+        assert says in self.refused(clip, "--model", tiny, *options, code=2, out=tmp_path / "out")
+
+    def test_an_output_folder_that_is_a_file(self, tiny: Path, clip: Path, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("in the way")
+        done = watchline("run", clip, "--model", tiny, "--out", tmp_path / "out")
+        assert done.returncode == 1
+        assert "out" in done.stderr
+        assert "cannot write" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_a_disk_that_fills_up_keeps_whole_lines_and_says_so(self, tiny: Path, clip: Path, tmp_path: Path) -> None:
+        script = (
+            "import resource, signal, sys;"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
+            "from watchline.pipeline.cli.entry import main; main()"
+        )
+        done = subprocess.run(
+            [COMMAND[0], "-c", script, "run", str(clip), "--model", str(tiny), "--out", str(tmp_path), "--no-video"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1, done.stderr
+        assert "cannot write" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(json_lines(tmp_path / "yard" / "tracks.jsonl")) > 5
+
+
+def test_help_shows_every_option_with_examples_and_exit_codes() -> None:
+    done = watchline("run", "--help")
+    assert done.returncode == 0
+    for word in ("--out", "--save-detections", "--max-frames", "Examples", "Exit codes", "yolov8n"):
+        assert word in done.stdout
+
+
+def test_the_version_is_told() -> None:
+    done = watchline("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("watchline 0.")
