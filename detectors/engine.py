@@ -113,7 +113,10 @@ class OnnxEngine:
         self._fixed_size = (int(sides[0]), int(sides[1])) if all(fixed) else None
         # On a CPU a batch costs as much a frame as singles do, and takes more memory.
         self._one_by_one = device == "cpu" or batch == 1
-        self._card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        try:
+            self._card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
 
     @property
     def info(self) -> EngineInfo:

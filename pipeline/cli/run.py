@@ -18,6 +18,7 @@ from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
 from watchline.pipeline.graph import Sampling
+from watchline.pipeline.machine import return_memory_early
 from watchline.pipeline.model import load_model
 from watchline.pipeline.run import OUTPUTS, Runner, RunOptions, check_free, result_folder
 from watchline.pipeline.summary import EXIT_CODES, Summary
@@ -111,6 +112,7 @@ def run(
         device=device,  # type: ignore[arg-type]  # checked above
         overwrite=overwrite,
     )
+    return_memory_early()
     raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json).run())
 
 

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.command import watchline
+
+
+def checks(cache: Path) -> tuple[int, dict[str, dict[str, str]]]:
+    done = watchline("doctor", "--json", XDG_CACHE_HOME=str(cache))
+    return done.returncode, {check["name"]: check for check in json.loads(done.stdout)}
+
+
+def test_a_fit_machine_is_told_so_with_what_was_found(tmp_path: Path) -> None:
+    code, found = checks(tmp_path)
+    assert code == 0
+    assert set(found) == {"python", "packages", "native code", "inference", "video", "models", "disk", "memory"}
+    assert "CPUExecutionProvider" in found["inference"]["found"]
+    assert "libx264" in found["video"]["found"]
+    assert "fail" not in {check["health"] for check in found.values()}
+
+
+def test_a_missing_model_is_a_hint_and_not_a_failure(tmp_path: Path) -> None:
+    _, found = checks(tmp_path)
+    assert found["models"]["health"] == "warn"
+    assert "watchline models pull" in found["models"]["mend"]
+
+
+def test_a_damaged_model_fails_with_the_command_that_mends_it(tmp_path: Path) -> None:
+    (tmp_path / "watchline" / "models").mkdir(parents=True)
+    (tmp_path / "watchline" / "models" / "yolov8n.pt").write_bytes(b"half a model")
+    code, found = checks(tmp_path)
+    assert code == 1
+    assert found["models"] == {
+        "name": "models",
+        "health": "fail",
+        "found": found["models"]["found"],
+        "mend": "watchline models pull yolov8n",
+    }
+
+
+def test_the_table_names_every_check(tmp_path: Path) -> None:
+    done = watchline("doctor", XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0
+    for name in ("python", "native code", "inference", "video", "models", "disk", "memory"):
+        assert name in done.stdout
