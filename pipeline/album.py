@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from watchline.detectors.boxes import F32
@@ -117,13 +116,14 @@ class Album:
 
     @property
     def cards(self) -> list[Card]:
-        """Cards in the order of first sight."""
-        return sorted(self._cards.values(), key=lambda card: (card.first_s, card.track_id))
+        """At most `max_cards` cards, those seen in the most frames, in the order of first sight."""
+        longest = sorted(self._cards.values(), key=lambda card: (-card.frames, card.track_id))[: self._max_cards]
+        return sorted(longest, key=lambda card: (card.first_s, card.track_id))
 
     @property
     def without_card(self) -> int:
         """Tracks that were seen but have no card."""
-        return self.track_count - len(self._cards)
+        return self.track_count - min(self._max_cards, len(self._cards))
 
     def add(self, frame: Frame, tracks: Tracks) -> None:
         """Looks at one frame."""
@@ -139,7 +139,7 @@ class Album:
                 card.looked_s = frame.pts_s
                 _look(card, frame.rgb(), tracks.xyxy[i], score)
         if len(self._cards) > self._max_cards:
-            self._drop_one(frame.pts_s)
+            self._drop(frame.pts_s)
 
     def _card(self, track_id: int, class_id: int, pts_s: float) -> Card:
         card = self._cards.get(track_id)
@@ -149,11 +149,15 @@ class Album:
             self.tracks_by_class[self.labels[class_id]] += 1
         return card
 
-    def _drop_one(self, now_s: float) -> None:
-        """Drops the card seen in the fewest frames, of those that cannot come back and be counted twice."""
+    def _drop(self, now_s: float) -> None:
+        """Drops the cards seen in the fewest frames, of those that cannot come back; were one to, it would count twice.
+
+        Those that can come back take no place of theirs: else a busy minute would drive out all that came before it.
+        """
         ended = [card for card in self._cards.values() if now_s - card.last_s > _NO_RETURN_S]
-        if ended:
-            del self._cards[min(ended, key=lambda card: (card.frames, card.track_id)).track_id]
+        ended.sort(key=lambda card: (-card.frames, card.track_id))
+        for card in ended[self._max_cards :]:
+            del self._cards[card.track_id]
 
 
 def _extend(card: Card, pts_s: float) -> None:
@@ -201,12 +205,16 @@ def _is_cut(xyxy: F32, height: int, width: int) -> bool:
 
 def _sharpness(crop: U8) -> float:
     """Returns the sharpness of a crop in (0, 1]: the variance of its Laplacian, at one size for all."""
+    import cv2
+
     grey = cv2.cvtColor(cv2.resize(crop, _SHARPNESS_SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     variance = float(cv2.Laplacian(grey, cv2.CV_32F).var())
     return max(0.05, variance / (variance + _HALF_SHARP))
 
 
 def _jpeg(crop: U8) -> bytes:
+    import cv2
+
     scale = min(1.0, _CROP_HEIGHT_PX / crop.shape[0], 2 * _CROP_WIDTH_PX / crop.shape[1])
     if scale < 1:
         size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))

@@ -3,158 +3,171 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from watchline.pipeline.album import Album, Card
-from watchline.pipeline.annotate import clock_text as clock, track_colour as colour_of
+from watchline.pipeline.annotate import clock_text, ink_on, track_colour
 from watchline.pipeline.summary import Summary
 
-_CHART_WIDTH = 1000.0
-_COUNTS_HEIGHT = 120.0
-_ROW_HEIGHT, _LEAST_ROW_HEIGHT, _MOST_TIMELINE_HEIGHT = 16.0, 2.0, 900.0
-_LABELLED_ROW = 11.0  # lower rows have no room for an id
-_TICK_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-_MOST_TICKS = 10
+_LANE_PX, _LEAST_LANE_PX, _LANES_PX = 18.0, 6.0, 560.0  # height of a lane, and of all before lanes get thinner
+_LABELLED_LANE_PX, _LABEL_SHARE = 13.0, 0.045  # a bar thinner, or shorter than this share of the time, bears no id
+_LANE_GAP = 0.004  # share of the time that parts two tracks in a lane
+_LEAST_BAR = 0.003  # share of the time; what is shorter could not be seen
+_MOST_TICKS = 7  # as many as a telephone has room for
+_TICK_STEPS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 @dataclass(frozen=True, slots=True)
-class _CardView:
-    """A card as the page shows it."""
+class _Tick:
+    """A labelled place on an axis."""
 
-    track_id: int
-    label: str
-    colour: str
-    image: str  # data URI, "" for none
-    first: str
-    last: str
-    first_s: float
-    seen_s: float
-    frames: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """One unbroken presence of a track in the timeline, in SVG units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: str
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Label:
-    """A text of a chart, in SVG units."""
-
-    x: float
-    y: float
+    percent: float
     text: str
 
 
 @dataclass(frozen=True, slots=True)
+class _Bar:
+    """One unbroken presence; left and width in per cent of the time shown."""
+
+    left: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """A track as the page shows it: a card, and bars in a lane of the timeline."""
+
+    card: Card
+    label: str
+    colour: str
+    ink: str
+    image: str  # data URI; "" for none
+    first: str
+    last: str
+    seen_s: float
+    video_s: float
+    lane: int
+    bars: tuple[_Bar, ...]
+    whole: _Bar
+    labelled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Span:
-    """The time that the charts show."""
+    """The time that the page shows."""
 
     start_s: float
-    end_s: float
+    length_s: float
 
-    def x(self, pts_s: float) -> float:
-        """Returns where a time lies, SVG units."""
-        return round((pts_s - self.start_s) / (self.end_s - self.start_s) * _CHART_WIDTH, 2)
+    def percent(self, pts_s: float) -> float:
+        """Returns where a time lies, in per cent."""
+        return round(100 * (pts_s - self.start_s) / self.length_s, 3)
 
-    def ticks(self) -> list[_Label]:
-        """Returns at most ten labelled times, at round values."""
-        length = self.end_s - self.start_s
-        step = next((s for s in _TICK_STEPS_S if length / s <= _MOST_TICKS), _TICK_STEPS_S[-1])
-        first = int(-(-self.start_s // step))
-        times = [i * step for i in range(first, int(self.end_s // step) + 1)][: 10 * _MOST_TICKS]
-        return [_Label(self.x(time_s), 0.0, clock(time_s).partition(".")[0]) for time_s in times]
+    def bar(self, first_s: float, last_s: float) -> _Bar:
+        """Returns the bar of a presence, wide enough to be seen and within the picture."""
+        width = max(self.percent(last_s) - self.percent(first_s), 100 * _LEAST_BAR)
+        return _Bar(round(min(self.percent(first_s), 100 - width), 3), round(width, 3))
+
+    def ticks(self) -> list[_Tick]:
+        """Returns a few labelled times at round values."""
+        least = self.length_s / _MOST_TICKS
+        step = next((s for s in _TICK_STEPS_S if s >= least), math.ceil(least / 86400) * 86400)
+        first = math.ceil(self.start_s / step)
+        times = [i * step for i in range(first, math.floor((self.start_s + self.length_s) / step) + 1)]
+        cut = -1 if step < 1 else -3  # "00:01.5" or "00:02"
+        return [_Tick(self.percent(time_s), clock_text(time_s)[:cut]) for time_s in times]
 
 
 def render_report(summary: Summary, album: Album) -> str:
     """Returns the page as HTML; it needs nothing but itself, and every text in it is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("watchline.pipeline"),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cards = album.cards
-    span = _span(album, cards)
-    bars, labels, timeline_height = _timeline(cards, album.labels, span)
-    counts_line, counts_top = _counts(album, span)
+    environment.filters["csp_hash"] = _csp_hash
+    span = _span(album)
+    tracks = _tracks(album, span)
+    lanes = 1 + max((track.lane for track in tracks), default=0)
+    top, points = _counts(album, span)
     return environment.get_template("report.html.j2").render(
         s=summary,
         name=Path(summary.input.path).name or summary.input.path,
-        cards=[_card_view(card, album.labels) for card in cards],
+        tracks=tracks,
         without_card=album.without_card,
+        covered=clock_text(span.length_s),
         ticks=span.ticks(),
-        bars=bars,
-        bar_labels=labels,
-        chart_width=_CHART_WIDTH,
-        timeline_height=timeline_height,
-        counts_height=_COUNTS_HEIGHT,
-        counts_line=counts_line,
-        counts_top=counts_top,
+        lanes=lanes,
+        lane_px=round(min(_LANE_PX, max(_LEAST_LANE_PX, _LANES_PX / lanes)), 1),
+        counts_points=points,
+        counts_top=top,
         bin_s=album.counts.bin_s,
     )
 
 
-def _card_view(card: Card, labels: Sequence[str]) -> _CardView:
-    image = f"data:image/jpeg;base64,{base64.b64encode(card.crop).decode()}" if card.crop else ""
-    return _CardView(
-        track_id=card.track_id,
+def _csp_hash(script: str) -> str:
+    """Returns the hash by which the page's policy admits this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(str(script).encode()).digest()).decode()
+
+
+def _span(album: Album) -> _Span:
+    times = [time_s for time_s, _ in album.counts.means()]
+    seen = [time_s for card in album.cards for time_s in (card.first_s, card.last_s)]
+    half_bin_s = album.counts.bin_s / 2 if times else 0.0
+    start_s = min([time_s - half_bin_s for time_s in times[:1]] + seen, default=0.0)
+    end_s = max(times[-1:] + seen, default=1.0)
+    return _Span(start_s, max(end_s - start_s, 0.1))
+
+
+def _tracks(album: Album, span: _Span) -> list[_Track]:
+    """Returns the tracks in the order of first sight, each in the first lane that is free."""
+    lane_ends: list[float] = []
+    placed: list[tuple[Card, _Bar, int]] = []
+    for card in album.cards:
+        whole = span.bar(card.first_s, card.last_s)
+        lane = next((i for i, end in enumerate(lane_ends) if end + 100 * _LANE_GAP <= whole.left), len(lane_ends))
+        lane_ends[lane : lane + 1] = [whole.left + whole.width]
+        placed.append((card, whole, lane))
+    thin = len(lane_ends) * _LABELLED_LANE_PX > _LANES_PX
+    return [_track(card, album.labels, span, whole, lane, thin) for card, whole, lane in placed]
+
+
+def _track(card: Card, labels: Sequence[str], span: _Span, whole: _Bar, lane: int, thin: bool) -> _Track:
+    colour = track_colour(card.track_id)
+    return _Track(
+        card=card,
         label=labels[card.class_id],
-        colour=_css(card.track_id),
-        image=image,
-        first=clock(card.first_s),
-        last=clock(card.last_s),
-        first_s=card.first_s,
+        colour="#{:02x}{:02x}{:02x}".format(*colour),
+        ink="#{:02x}{:02x}{:02x}".format(*ink_on(colour)),
+        image=f"data:image/jpeg;base64,{base64.b64encode(card.crop).decode()}" if card.crop else "",
+        first=clock_text(card.first_s),
+        last=clock_text(card.last_s),
         seen_s=sum(last - first for first, last in card.intervals),
-        frames=card.frames,
-        score=card.best_score,
+        video_s=round(max(0.0, card.first_s - span.start_s), 2),
+        lane=lane,
+        bars=tuple(span.bar(first, last) for first, last in card.intervals),
+        whole=whole,
+        labelled=not thin and whole.width >= 100 * _LABEL_SHARE,
     )
 
 
-def _css(track_id: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour_of(track_id))
-
-
-def _span(album: Album, cards: Sequence[Card]) -> _Span:
+def _counts(album: Album, span: _Span) -> tuple[int, str]:
+    """Returns the top of the axis, even so that its half is whole too, and the area's outline in per cent."""
     means = album.counts.means()
-    start_s = min([time_s for time_s, _ in means] + [card.first_s for card in cards], default=0.0)
-    end_s = max([time_s for time_s, _ in means] + [card.last_s for card in cards], default=1.0)
-    return _Span(start_s, max(end_s, start_s + 1.0))
-
-
-def _timeline(cards: Sequence[Card], labels: Sequence[str], span: _Span) -> tuple[list[_Bar], list[_Label], float]:
-    """Returns a row a track: bars, ids where a row has room for one, and the height of all."""
-    row = max(_LEAST_ROW_HEIGHT, min(_ROW_HEIGHT, _MOST_TIMELINE_HEIGHT / max(1, len(cards))))
-    bars, ids = [], []
-    for i, card in enumerate(cards):
-        for first_s, last_s in card.intervals:
-            title = f"#{card.track_id} {labels[card.class_id]} {clock(first_s)} to {clock(last_s)}"
-            width = max(2.0, span.x(last_s) - span.x(first_s))
-            bars.append(_Bar(span.x(first_s), i * row, width, row * 0.8, _css(card.track_id), title))
-        if row >= _LABELLED_ROW:
-            ids.append(_Label(span.x(card.first_s), (i + 0.62) * row, f"#{card.track_id}"))
-    return bars, ids, round(max(1, len(cards)) * row, 1)
-
-
-def _counts(album: Album, span: _Span) -> tuple[str, float]:
-    """Returns the points of the area under the mean counts, and the count at its top."""
-    means = album.counts.means()
-    top = max([1.0, *(count for _, count in means)])
-    points = [(span.x(time_s), _COUNTS_HEIGHT * (1 - count / top)) for time_s, count in means]
-    if not points:
-        return "", top
-    outline = [(points[0][0], _COUNTS_HEIGHT), *points, (points[-1][0], _COUNTS_HEIGHT)]
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in outline), top
+    top = 2 * math.ceil(max([1.0, *(count for _, count in means)]) / 2)
+    if not means:
+        return top, ""
+    half_bin_s = album.counts.bin_s / 2
+    steps = [(span.percent(means[0][0] - half_bin_s), means[0][1])]
+    steps += [(span.percent(time_s), count) for time_s, count in means]
+    steps.append((100.0, means[-1][1]))
+    outline = [f"{min(max(x, 0.0), 100.0):.2f},{100 - 100 * count / top:.2f}" for x, count in steps]
+    return top, " ".join(["0,100", *outline, "100,100"])
