@@ -27,7 +27,7 @@ _ENCODER = {"preset": "superfast", "crf": "23", "bf": "0"}
 
 # Each group of pictures is a fragment of its own until the end, so a process that is killed leaves a video; `close`
 # then turns the file, in place, into a plain MP4 with one index: players know the length at once and can seek.
-_MUXER = {"movflags": "hybrid_fragmented+frag_keyframe"}
+_MUXER = {"movflags": "hybrid_fragmented+frag_keyframe", "flush_packets": "1"}
 
 # What cv2.COLOR_RGB2YUV_I420 makes, in the numbers of ITU-T H.273. Untagged, players guess another matrix for HD.
 _BT601, _LIMITED_RANGE, _BT709 = 5, 1, 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -116,11 +117,19 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     assert "is a device or a pipe" in refusal(tmp_path / "pipe.mp4")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mp4", Clip(frames=1))
-    path.chmod(0)
-    assert refusal(path) == "cannot be read (Permission denied); check its permissions"
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no permission bits here")
+def test_a_file_that_may_not_be_read_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        Path(folder).chmod(0o755)
+        path = write_clip(Path(folder) / "a.mp4", Clip(frames=1))
+        path.chmod(0)
+        user = os.geteuid()
+        if user == 0:  # root may read everything: be somebody else for a moment
+            os.seteuid(65534)
+        try:
+            assert refusal(path) == "cannot be read (Permission denied); check its permissions"
+        finally:
+            os.seteuid(user)
 
 
 @pytest.mark.parametrize("content", [b"hello, this is no video\n" * 50, bytes(5000), b"\x89PNG\r\n\x1a\n"])
