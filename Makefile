@@ -18,15 +18,18 @@ help:  ## this list
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or later with venv here; install python3 and python3-venv," \
 	  "or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	"$(PYTHON)" -m venv $(VENV)
+	@echo "making $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv $(VENV)
 
 # An editable install: changed Python is live, changed C++ or pyproject.toml installs again.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@echo "installing watchline and what it needs into $(VENV): a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 $(VENV)/installed-dev: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "installing watchline and its test tools into $(VENV): a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed  ## find, track and show people in a sample clip (or VIDEO=path); results in demo/

@@ -61,19 +61,23 @@ class Counts:
 
     Attributes:
         bin_s: width of a bin, seconds.
+        start_s: pts of the first frame; None before it.
+        end_s: pts of the last frame.
     """
 
     def __init__(self, bins: int = _BINS, bin_s: float = 0.5) -> None:
         self._frames = np.zeros(bins, np.int64)
         self._objects = np.zeros(bins, np.int64)
         self.bin_s = bin_s
-        self._start_s: float | None = None
+        self.start_s: float | None = None
+        self.end_s = 0.0
         self._used = 0
 
     def add(self, pts_s: float, count: int) -> None:
         """Counts one frame with `count` objects."""
-        self._start_s = pts_s if self._start_s is None else self._start_s
-        while (index := int((pts_s - self._start_s) / self.bin_s)) >= len(self._frames):
+        self.start_s = pts_s if self.start_s is None else self.start_s
+        self.end_s = pts_s
+        while (index := int((pts_s - self.start_s) / self.bin_s)) >= len(self._frames):
             for array in (self._frames, self._objects):
                 array[: len(array) // 2] = array[0::2][: len(array) // 2] + array[1::2]
                 array[len(array) // 2 :] = 0
@@ -84,7 +88,7 @@ class Counts:
 
     def means(self) -> list[tuple[float, float]]:
         """Returns (time of the bin's middle in s, mean number of objects) for each bin that holds frames."""
-        start_s = self._start_s or 0.0
+        start_s = self.start_s or 0.0
         return [
             (start_s + (i + 0.5) * self.bin_s, float(self._objects[i] / self._frames[i]))
             for i in range(self._used)

@@ -119,12 +119,8 @@ def _csp_hash(script: str) -> str:
 
 
 def _span(album: Album) -> _Span:
-    times = [time_s for time_s, _ in album.counts.means()]
-    seen = [time_s for card in album.cards for time_s in (card.first_s, card.last_s)]
-    half_bin_s = album.counts.bin_s / 2 if times else 0.0
-    start_s = min([time_s - half_bin_s for time_s in times[:1]] + seen, default=0.0)
-    end_s = max(times[-1:] + seen, default=1.0)
-    return _Span(start_s, max(end_s - start_s, 0.1))
+    start_s = album.counts.start_s or 0.0
+    return _Span(start_s, max(album.counts.end_s - start_s, 0.1))
 
 
 def _tracks(album: Album, span: _Span) -> list[_Track]:

@@ -101,7 +101,7 @@ def _native() -> Check:
 
     if PACK_BACKEND == "native":
         return Check("native code", Health.OK, "built")
-    mend = "results are the same; for speed install a C++ compiler (Debian: apt install g++) and watchline again"
+    mend = "results are the same; for speed install a C++ compiler (Debian: g++ python3-dev) and watchline again"
     return Check("native code", Health.WARN, "not built, NumPy twins run instead", mend)
 
 
