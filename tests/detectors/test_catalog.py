@@ -86,7 +86,7 @@ def test_a_catalog_reads_back_what_was_written() -> None:
         ("https://example.org/a.mp4", "ftp://example.org/a.mp4"),
         ('{ url = "https://example.org/a.mp4" }', ""),
         ('{ url = "https://example.org/a.mp4" }', '{ wheel = "a>=1", member = "a" }'),
-        ('{ url = "https://example.org/a.mp4" }', '{ wheel = "--index-url=x", member = "a" }'),
+        ('{ url = "https://example.org/a.mp4" }', '{ wheel = "--pre", member = "a" }'),
         ('"clip"', '"model"'),
         ('"clip"', '"poem"'),
         ("[entries.a]", '[entries.a]\ntask = "detect"'),
