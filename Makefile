@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := $(VENV)/bin
-VIDEO ?=
+export VIDEO ?=
 OUT ?= demo
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard */native/*)
 
@@ -33,7 +33,7 @@ $(VENV)/installed-dev: $(BIN)/python $(SOURCES)
 	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed  ## find, track and show people in a sample clip (or VIDEO=path); results in demo/
-	@video="$(VIDEO)"; \
+	@video="$$VIDEO"; \
 	if [ -z "$$video" ]; then video=$$($(BIN)/watchline models pull bikes) || exit $$?; fi; \
 	$(BIN)/watchline run "$$video" --out "$(OUT)" --save-detections --overwrite
 
@@ -60,6 +60,7 @@ peers: $(BIN)/python  ## a second venv with the programs that `make bench` compa
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/peers.txt
 
 wheel: $(BIN)/python  ## build the wheel into dist/
+	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
 clean:  ## remove what make made (venvs, build, demo results, caches of tools)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
+from watchline.detectors.runtime import load_onnxruntime
 from watchline.streams.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -25,11 +29,13 @@ class EngineInfo:
         runtime: name and version.
         device: "cpu" or "cuda".
         provider: ONNX Runtime's name of it.
+        note: why it is no better device; "" where there is nothing to say.
     """
 
     runtime: str
     device: str
     provider: str
+    note: str = ""
 
 
 class Engine(Protocol):
@@ -66,7 +72,7 @@ class OnnxEngine:
 
     Args:
         path: an ONNX file.
-        device: "auto" takes CUDA where this ONNX Runtime offers it, else the CPU.
+        device: "auto" takes CUDA where it starts, else the CPU; `info` says which, and why.
 
     Raises:
         ModelError: the file is not ONNX, not a network that watchline can feed, or the device fails to start.
@@ -74,45 +80,11 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, device: Device = "auto") -> None:
-        import onnxruntime as ort
-
-        available = ort.get_available_providers()
-        if device == "auto":
-            device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"
-        provider = _PROVIDERS[device]
-        if provider not in available:
-            raise UsageError(
-                f"device {device!r}: this ONNX Runtime has no {provider} (it has {', '.join(available)}); "
-                "install onnxruntime-gpu in place of onnxruntime, or use --device cpu"
-            )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_mem_pattern = False  # plans for one input shape; ours vary, and it only takes memory
-        options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
-        try:
-            self._session = ort.InferenceSession(path, options, providers=[provider])
-        except Exception as error:  # ONNX Runtime's errors share no base class
-            raise ModelError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
-        if self._session.get_providers()[0] != provider:
-            raise ModelError(
-                f"device {device!r}: {provider} did not start; see `watchline doctor`, or use --device cpu"
-            )
-        self._info = EngineInfo(f"onnxruntime {ort.__version__}", device, provider)
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-            asks = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-            raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {asks}")
-        self._input = inputs[0].name
+        self._session, self._info = _start(path, device)
+        self._input, batch, self._fixed_size = _input_of(self._session, path)
         self._output = self._session.get_outputs()[0].name
-        batch, channels, *sides = inputs[0].shape
-        if channels != 3:
-            raise ModelError(f"{path}: wants pictures of {channels} channels; watchline feeds RGB, 3 channels")
-        fixed = [isinstance(side, int) for side in sides]
-        if any(fixed) and not all(fixed):
-            raise ModelError(f"{path}: input {inputs[0].shape} fixes one side only; export it with both or none fixed")
-        self._fixed_size = (int(sides[0]), int(sides[1])) if all(fixed) else None
         # On a CPU a batch costs as much a frame as singles do, and takes more memory.
-        self._one_by_one = device == "cpu" or batch == 1
+        self._one_by_one = self._info.device == "cpu" or batch == 1
         try:
             self._card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         except ModelError as error:
@@ -146,6 +118,48 @@ class OnnxEngine:
             shape = "x".join(map(str, batch.shape))
             raise ModelError(f"{self._info.provider} failed on an input of {shape}: {_first_line(error)}") from error
         return output
+
+
+def _start(path: Path, device: Device) -> tuple[InferenceSession, EngineInfo]:
+    """Returns a session on the device that was asked for; with "auto" on the best that starts."""
+    ort = load_onnxruntime()
+    available, cuda, cpu = ort.get_available_providers(), _PROVIDERS["cuda"], _PROVIDERS["cpu"]
+    note = "" if cuda in available or device != "cuda" else f"this ONNX Runtime has no {cuda}, only {available}"
+    if device != "cpu" and cuda in available:
+        session = _session(path, cuda)
+        if session.get_providers()[0] == cuda:
+            return session, EngineInfo(f"onnxruntime {ort.__version__}", "cuda", cuda)
+        note = f"{cuda} is installed but did not start: no GPU, or no driver for it"
+    if device == "cuda":
+        raise UsageError(f"device 'cuda': {note}; see `watchline doctor`, install onnxruntime-gpu, or use --device cpu")
+    return _session(path, cpu), EngineInfo(f"onnxruntime {ort.__version__}", "cpu", cpu, note)
+
+
+def _session(path: Path, provider: str) -> InferenceSession:
+    ort = load_onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # plans for one input shape; ours vary, and it only takes memory
+    options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
+    try:
+        return ort.InferenceSession(path, options, providers=[provider])
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        raise ModelError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+
+
+def _input_of(session: InferenceSession, path: Path) -> tuple[str, int | str, tuple[int, int] | None]:
+    """Returns the name of the network's input, its batch size and its fixed height and width, if any."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+        asks = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {asks}")
+    batch, channels, *sides = inputs[0].shape
+    if channels != 3:
+        raise ModelError(f"{path}: wants pictures of {channels} channels; watchline feeds RGB, 3 channels")
+    fixed = [isinstance(side, int) for side in sides]
+    if any(fixed) and not all(fixed):
+        raise ModelError(f"{path}: input {inputs[0].shape} fixes one side only; export it with both or none fixed")
+    return inputs[0].name, batch, (int(sides[0]), int(sides[1])) if all(fixed) else None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Gathers, while a run goes on, what its report shows: a card a track with its best crop, presence, counts over time.
 
-Everything here is bounded: at most `max_cards` cards, a few presence intervals each, a fixed number of counting bins.
+Everything here is bounded: `max_cards` cards and those of tracks that may still come back, a few presence intervals
+each, a fixed number of counting bins.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class Album:
 
     Args:
         labels: class names.
+        interval_s: usual time between two frames, seconds.
         max_cards: most tracks with a card; beyond, those seen in the fewest frames lose theirs, and are counted.
 
     Attributes:
@@ -110,11 +112,13 @@ class Album:
         tracks_by_class: class name to number of tracks, as first seen.
     """
 
-    def __init__(self, labels: Sequence[str], max_cards: int = 500) -> None:
+    def __init__(self, labels: Sequence[str], interval_s: float = 0.0, max_cards: int = 500) -> None:
         self.labels = labels
         self.counts = Counts()
         self.track_count = 0
         self.tracks_by_class: Counter[str] = Counter()
+        self._gap_s = max(_GAP_S, 1.5 * interval_s)
+        self._no_return_s = max(_NO_RETURN_S, 10 * interval_s)
         self._max_cards = max_cards
         self._cards: dict[int, Card] = {}
 
@@ -138,7 +142,7 @@ class Album:
             card.frames += 1
             card.class_id = int(tracks.class_id[i])
             card.best_score = max(card.best_score, score)
-            _extend(card, frame.pts_s)
+            _extend(card, frame.pts_s, self._gap_s)
             if frame.pts_s - card.looked_s >= _LOOK_EVERY_S:
                 card.looked_s = frame.pts_s
                 _look(card, frame.rgb(), tracks.xyxy[i], score)
@@ -158,15 +162,15 @@ class Album:
 
         Those that can come back take no place of theirs: else a busy minute would drive out all that came before it.
         """
-        ended = [card for card in self._cards.values() if now_s - card.last_s > _NO_RETURN_S]
+        ended = [card for card in self._cards.values() if now_s - card.last_s > self._no_return_s]
         ended.sort(key=lambda card: (-card.frames, card.track_id))
         for card in ended[self._max_cards :]:
             del self._cards[card.track_id]
 
 
-def _extend(card: Card, pts_s: float) -> None:
+def _extend(card: Card, pts_s: float, gap_s: float) -> None:
     """Adds `pts_s` to the presence; beyond the bound the shortest absence is forgotten."""
-    if card.intervals and pts_s - card.intervals[-1][1] <= _GAP_S:
+    if card.intervals and pts_s - card.intervals[-1][1] <= gap_s:
         card.intervals[-1] = (card.intervals[-1][0], pts_s)
     else:
         card.intervals.append((pts_s, pts_s))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from watchline.streams.errors import OutputError
+
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
@@ -17,7 +20,8 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{path}: cannot write ({reason}); free the disk or choose another --out") from error
+        cure = "free the disk" if error.errno in _FULL else "allow writing there"
+        raise OutputError(f"{path}: cannot write ({reason}); {cure} or choose another --out") from error
 
 
 class LineFile:
@@ -60,7 +64,7 @@ def write_whole(path: Path, text: str) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        with writing(path), part.open("w", encoding="utf-8") as file:
+        with writing(path), part.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

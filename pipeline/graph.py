@@ -110,18 +110,14 @@ class RoadReport:
         decoded: frames read from the source.
         processed: frames detected, tracked and written.
         dropped: frames not processed, by reason: "sampling", "failure".
-        detections: objects found.
-        first_pts_s: time of the first processed frame; 0.0 without one.
-        last_pts_s: time of the last processed frame.
+        cancelled: the caller's `stop` left frames unread.
         error: what ended the road early; None where the input ended or the caller stopped it.
     """
 
     decoded: int
     processed: int
     dropped: dict[str, int]
-    detections: int
-    first_pts_s: float
-    last_pts_s: float
+    cancelled: bool
     error: Exception | None
 
 
@@ -171,6 +167,7 @@ class Road:
         self._failed = threading.Event()  # the road's own stop; the caller's stays the caller's
         self._errors: list[Exception] = []
         self._decoded = self._skipped = 0
+        self._cancelled = False
 
     def run(self) -> RoadReport:
         """Runs to the end of the input, to `stop`, or to the first failure; what was processed stays written."""
@@ -185,7 +182,7 @@ class Road:
         for thread in (reader, *writers):
             thread.start()
         try:
-            counts = self._track(pending, outlets)
+            processed = self._track(pending, outlets)
         finally:
             self._failed.set()
             pending.abandon()
@@ -195,15 +192,12 @@ class Road:
                 outlet.close()
             for writer in writers:
                 writer.join()
-        processed, detections, first_pts_s, last_pts_s = counts
         dropped = {"sampling": self._skipped, "failure": self._decoded - self._skipped - processed}
         return RoadReport(
             decoded=self._decoded,
             processed=processed,
             dropped={reason: count for reason, count in dropped.items() if count},
-            detections=detections,
-            first_pts_s=first_pts_s,
-            last_pts_s=last_pts_s,
+            cancelled=self._cancelled,
             error=self._errors[0] if self._errors else None,
         )
 
@@ -215,7 +209,10 @@ class Road:
         """Yields the frames to process."""
         chosen = 0
         chooses = self._sampling.chooser()
-        while not (self._stop.is_set() or self._failed.is_set()):
+        while not self._failed.is_set():
+            if self._stop.is_set():
+                self._cancelled = True
+                return
             with self._watch.stage("decode"):
                 frame = self._source.read()
             if frame is None:
@@ -249,11 +246,8 @@ class Road:
         with self._watch.stage("detect"):
             return self._detector.detect(frames)
 
-    def _track(
-        self, pending: Channel[_Pending], outlets: Sequence[Channel[tuple[Frame, Detections, Tracks]]]
-    ) -> tuple[int, int, float, float]:
-        processed = found = 0
-        first_pts_s = last_pts_s = 0.0
+    def _track(self, pending: Channel[_Pending], outlets: Sequence[Channel[tuple[Frame, Detections, Tracks]]]) -> int:
+        processed = 0
         for frames, future in pending:
             try:
                 results = future.result()
@@ -264,15 +258,12 @@ class Road:
                         break
                     for outlet in outlets:
                         outlet.put((frame, detections, tracks))
-                    first_pts_s = frame.pts_s if processed == 0 else first_pts_s
-                    last_pts_s = frame.pts_s
                     processed += 1
-                    found += len(detections)
                     self._on_progress(Progress(self._decoded, processed, frame.pts_s, len(tracks)))
             except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
                 self._fail(error)
                 break
-        return processed, found, first_pts_s, last_pts_s
+        return processed
 
     def _write(self, sink: Sink, outlet: Channel[tuple[Frame, Detections, Tracks]]) -> None:
         try:

@@ -23,7 +23,7 @@ class InputFacts:
 
     Attributes:
         path: as the user named it.
-        sha256: of the file, or of a folder's names and contents.
+        sha256: of the file, or of a folder's names and contents; None where it could not be taken.
         kind: "video" or "images".
         width: pixels.
         height: pixels.
@@ -33,7 +33,7 @@ class InputFacts:
     """
 
     path: str
-    sha256: str
+    sha256: str | None
     kind: str
     width: int
     height: int
@@ -90,6 +90,7 @@ class MachineFacts:
         device: "cpu" or "cuda".
         provider: ONNX Runtime's name of it.
         runtime: name and version.
+        note: why the device is no better one; "" where there is nothing to say.
         threads: detections under way at once.
         batch: frames handed to the network together.
         pack: "native" or "numpy".
@@ -99,6 +100,7 @@ class MachineFacts:
     device: str
     provider: str
     runtime: str
+    note: str
     threads: int
     batch: int
     pack: str
@@ -114,12 +116,12 @@ class Summary:
         warnings: sentences for a person; empty when all is well.
         input: the input as it was found.
         frames: what became of its frames.
-        detections: objects found, those below --conf that only keep tracks alive included.
+        detections: objects found with a score of at least --conf; fainter ones only keep tracks alive.
         tracks: objects followed.
         tracks_by_class: class name to count.
         fps: processed frames a second of wall time, writing included.
         wall_s: from the first read to the last write.
-        cpu_s: processor time of all stages.
+        cpu_s: processor time of all stages, from the first read to the last write.
         stages: times of each.
         peak_memory_bytes: most memory that the process ever held.
         model: the network.

@@ -33,6 +33,7 @@ class Tables:
     """
 
     name = "write"
+    found = 0  # detections of at least `least_score`
 
     def __init__(self, folder: Path, labels: Sequence[str], *, save_detections: bool, least_score: float) -> None:
         self._labels = labels
@@ -43,6 +44,7 @@ class Tables:
 
     def write(self, frame: Frame, detections: Detections, tracks: Tracks) -> None:
         """Writes one frame's lines."""
+        self.found += int((detections.score >= self._least_score).sum())
         head = {"frame": frame.sequence, "pts_s": round(frame.pts_s, 6)}
         rows = [
             {

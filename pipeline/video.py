@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 _TIME_BASE = Fraction(1, 90_000)
-_MOST_WIDTH = 1920
+_LEAST_SIDE, _MOST_SIDE = 16, 1920
 _GOP_S = 2.0
 
 # CPU time, conversion included, and size of a 720p frame of a street clip, one thread, no B frames: ultrafast 4.3 ms
@@ -36,7 +36,7 @@ _BT601, _LIMITED_RANGE, _BT709 = 5, 1, 1
 class VideoWriter:
     """Writes frames to an MP4 file, each at its own time; the first frame's time is the file's 0.
 
-    The size is that of the first frame, made even, at most 1920 pixels wide; frames of other sizes are fitted into it.
+    The size is that of the first frame, made even, 16 to 1920 pixels a side; frames of other sizes are fitted into it.
     Without a frame there is no file.
 
     Args:
@@ -79,12 +79,12 @@ class VideoWriter:
         import av
 
         height, width = rgb.shape[:2]
-        scale = min(1.0, _MOST_WIDTH / width)
+        scale = min(1.0, _MOST_SIDE / width, _MOST_SIDE / height)
         with self._path.open("wb"):  # refusals come from here, before there is an encoder to take down
             pass
         container = av.open(f"file:{self._path}", "w", format="mp4", options=_MUXER)
         stream = container.add_stream("libx264", rate=Fraction(self._fps).limit_denominator(1001), options=_ENCODER)
-        stream.width, stream.height = (max(2, 2 * round(side * scale / 2 + 0.25)) for side in (width, height))
+        stream.width, stream.height = (max(_LEAST_SIDE, 2 * round(side * scale / 2 + 0.25)) for side in (width, height))
         stream.pix_fmt = "yuv420p"
         codec = stream.codec_context
         stream.time_base = codec.time_base = _TIME_BASE

@@ -34,7 +34,7 @@ class ClockSource(StrEnum):
 class Picture:
     """Pixels as they were decoded; RGB is made once, when first asked for.
 
-    Safe to share between threads. `release()` drops the RGB copy; the next `rgb()` makes it again.
+    Safe to share between threads.
 
     Attributes:
         height: rows of the full picture.
@@ -79,11 +79,6 @@ class Picture:
                 self._rgb = self._convert()
             return self._rgb
 
-    def release(self) -> None:
-        """Drops the RGB copy."""
-        with self._lock:
-            self._rgb = None
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -92,7 +87,7 @@ class Frame:
     Attributes:
         camera: the view that it shows; one camera, one tracker.
         sequence: counted from 0 by the source; a gap in it is a drop.
-        pts_s: the stream's own time, seconds; never decreases within a camera.
+        pts_s: the stream's own time, seconds; greater than that of the frame before.
         captured_at: wall clock, UTC seconds since the epoch.
         clock: where `captured_at` comes from.
         picture: the pixels.

@@ -36,8 +36,9 @@ def _natural_key(path: Path) -> tuple[list[tuple[int, str]], str]:
 class ImageSource:
     """Frames made from image files, one each, in the order given.
 
-    `pts_s` is the place in that order divided by `fps`, `captured_at` the modification time of the file. EXIF
-    orientation is applied. Files over 256 MiB and pictures over OpenCV's own bound of 2**30 pixels count as unreadable.
+    `sequence` is the place in that order, `pts_s` that divided by `fps`, `captured_at` the modification time of the
+    file. EXIF orientation is applied. Files over 256 MiB and pictures over OpenCV's own bound of 2**30 pixels count as
+    unreadable.
     """
 
     def __init__(self, paths: Sequence[Path], camera: str, fps: float = 25.0) -> None:
@@ -56,7 +57,7 @@ class ImageSource:
         self._paths = tuple(paths)
         self._camera = camera
         self._fps = fps
-        self._sequence = 0
+        self._given = 0
         self._ended = False
         self._unreadable: list[str] = []
         self._unreadable_count = 0
@@ -93,7 +94,7 @@ class ImageSource:
         if frame is None:
             frame = next(self._frames, None)
         if frame is not None:
-            self._sequence += 1
+            self._given += 1
         return frame
 
     def report(self) -> SourceReport:
@@ -102,7 +103,7 @@ class ImageSource:
         if self._unreadable_count > len(damage):
             damage[-1] = f"and {self._unreadable_count - len(damage) + 1} more images that cannot be read"
         missing = self._unreadable_count if self._ended else 0
-        return SourceReport(self._sequence, self._unreadable_count, missing, tuple(damage))
+        return SourceReport(self._given, self._unreadable_count, missing, tuple(damage))
 
     def close(self) -> None:
         """Ends reading."""
@@ -116,7 +117,6 @@ class ImageSource:
             self._unreadable.append(f"{path.name}: {reason}")
 
     def _read_all(self) -> Generator[Frame, None, None]:
-        sequence = 0
         for index, path in enumerate(self._paths):
             try:
                 rgb, captured_at = _decode(path)
@@ -124,8 +124,7 @@ class ImageSource:
                 self._note(path, error)
                 continue
             picture = Picture.from_rgb(rgb)
-            yield Frame(self._camera, sequence, index / self._fps, captured_at, ClockSource.FILE, picture)
-            sequence += 1
+            yield Frame(self._camera, index, index / self._fps, captured_at, ClockSource.FILE, picture)
         self._ended = True
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FALLBACK_FPS = 25.0
 LONGEST_GAP_S = 3600.0  # between two pictures of one file
+LEAST_STEP_S = 1e-6  # files may give two pictures one time
 MAX_PIXELS = 1 << 28  # of one picture; a damaged or hostile header may announce any size
 
 # Formats that name other files or addresses, or that take any text for a picture.
@@ -193,7 +194,7 @@ class _Tally:
 
 
 class _Clock:
-    """Seconds since the start of the container, never decreasing.
+    """Seconds since the start of the container, rising with every picture; equal times come a microsecond apart.
 
     A missing time continues at the average rate; so does an impossible one (earlier than the last, or over an hour
     later), which is counted. Two in a row mean that the camera's clock was set anew: it is followed from there.
@@ -207,6 +208,7 @@ class _Clock:
         start: int | None = container.start_time
         self._origin_s = math.inf if start is None or self._by_dts else start / 1e6
         self._last_s = 0.0
+        self._given_s = -LEAST_STEP_S
         self._in_doubt = False
         self.end_s = 0.0  # of the last picture
         self.wrong = 0
@@ -222,7 +224,8 @@ class _Clock:
             now_s = self._believe(told_s)
         self._last_s = now_s
         self.end_s = now_s + (frame.duration * self._time_base_s or self._period_s)
-        return now_s
+        self._given_s = max(now_s, self._given_s + LEAST_STEP_S)
+        return self._given_s
 
     def _believe(self, told_s: float) -> float:
         step_s = told_s - self._origin_s - self._last_s

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from watchline.streams.errors import StreamError
 from watchline.streams.images import IMAGE_SUFFIXES, ImageSource, only_images
 from watchline.streams.libav import FileSource
 from watchline.streams.source import Source
+
+_CHUNK_BYTES = 1 << 22
 
 
 def open_source(spec: str, camera: str | None = None, threads: int = 1) -> Source:
@@ -32,8 +35,8 @@ def open_source(spec: str, camera: str | None = None, threads: int = 1) -> Sourc
     return ImageSource(found, camera or default or "images")
 
 
-def input_sha256(spec: str) -> str:
-    """Returns the hex SHA-256 of what `spec` names.
+def input_sha256(spec: str, stopped: Callable[[], bool] = lambda: False) -> str | None:
+    """Returns the hex SHA-256 of what `spec` names, or None if `stopped` said so before the end.
 
     Of one file it is that of its bytes; of a folder or pattern, one over each name and the digest of its bytes, in the
     order in which they are played.
@@ -43,18 +46,27 @@ def input_sha256(spec: str) -> str:
     """
     found = _find(spec)
     if isinstance(found, Path) or Path(spec).is_file():
-        return _file_sha256(Path(spec)).hex()
+        digest = _file_sha256(Path(spec), stopped)
+        return None if digest is None else digest.hex()
     whole = hashlib.sha256()
     for path in found:
+        digest = _file_sha256(path, stopped)
+        if digest is None:
+            return None
         name = path.name.encode(errors="surrogateescape")
-        whole.update(len(name).to_bytes(8, "big") + name + _file_sha256(path))
+        whole.update(len(name).to_bytes(8, "big") + name + digest)
     return whole.hexdigest()
 
 
-def _file_sha256(path: Path) -> bytes:
+def _file_sha256(path: Path, stopped: Callable[[], bool]) -> bytes | None:
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            while chunk := file.read(_CHUNK_BYTES):
+                if stopped():
+                    return None
+                digest.update(chunk)
+        return digest.digest()
     except OSError as error:
         raise StreamError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime themselves
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

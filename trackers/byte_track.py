@@ -77,7 +77,7 @@ class ByteTrackOptions:
             raise UsageError(f'box is "{self.box}"; take "filtered" or "detection"')
         scores = [("high_score", 0, 1), ("low_score", 0, self.high_score), ("new_score", self.high_score, 1)]
         costs = [(name, 0, 0.99) for name in ("high_cost", "low_cost", "tentative_cost")]
-        for name, low, high in (*scores, *costs, ("duplicate_iou", 0, 1), ("lost_s", 0, 600)):
+        for name, low, high in (*scores, *costs, ("duplicate_iou", 0, 1), ("lost_s", 0, 86400)):
             if not low <= getattr(self, name) <= high:  # NaN too
                 raise UsageError(f"{name} is {getattr(self, name)}; take a value from {low} to {high}")
 

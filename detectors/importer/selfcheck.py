@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from watchline.detectors.card import ModelCard
+from watchline.detectors.runtime import load_onnxruntime
 from watchline.streams.errors import ModelError
 
 _SEED: Final = 20
@@ -25,8 +26,8 @@ def check(model: bytes, card: ModelCard, size: tuple[int, int] | None) -> None:
         ModelError: it is not, or does not.
     """
     import onnx
-    import onnxruntime
 
+    onnxruntime = load_onnxruntime()
     onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -6,16 +6,18 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import State, default_cache, state
+from watchline.detectors.runtime import load_onnxruntime
 from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.summary import versions
 
@@ -55,13 +57,21 @@ def doctor(
 
     Ends with exit status 1 if something must be mended before watchline can work.
     """
-    checks = [check() for check in _CHECKS]
+    checks = [_guarded(name, check) for name, check in _CHECKS.items()]
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         _show(checks)
     if any(check.health is Health.FAIL for check in checks):
         raise typer.Exit(1)
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    """Returns what `check` found; that it broke is a finding too, and must not hide the others."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001  # told as the check's own failure
+        return Check(name, Health.FAIL, f"{type(error).__name__}: {error}", "see what the message names")
 
 
 def _show(checks: list[Check]) -> None:
@@ -107,7 +117,7 @@ def _native() -> Check:
 
 def _engine() -> Check:
     try:
-        import onnxruntime as ort
+        ort = load_onnxruntime()
     except ImportError as error:
         return Check("inference", Health.FAIL, f"onnxruntime: {error}", "pip install --force-reinstall onnxruntime")
     return Check("inference", Health.OK, f"onnxruntime {ort.__version__}: {', '.join(ort.get_available_providers())}")
@@ -133,7 +143,9 @@ def _models() -> Check:
     if damaged:
         return Check("models", Health.FAIL, text, f"watchline models pull {' '.join(damaged)}")
     if State.OK not in found.values():
-        mend = "`watchline run` fetches it when first needed; without internet: watchline models pull --mirror DIR"
+        mend = (
+            "`watchline run` fetches it when first needed; without internet: watchline models pull yolov8n --mirror DIR"
+        )
         return Check("models", Health.WARN, text, mend)
     return Check("models", Health.OK, text)
 
@@ -157,4 +169,15 @@ def _memory() -> Check:
     return Check("memory", Health.OK, text)
 
 
-_CHECKS: tuple[Callable[[], Check], ...] = (_python, _packages, _native, _engine, _ffmpeg, _models, _disk, _memory)
+_CHECKS: Mapping[str, Callable[[], Check]] = MappingProxyType(
+    {
+        "python": _python,
+        "packages": _packages,
+        "native code": _native,
+        "inference": _engine,
+        "video": _ffmpeg,
+        "models": _models,
+        "disk": _disk,
+        "memory": _memory,
+    }
+)

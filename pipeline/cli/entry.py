@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -9,6 +10,8 @@ import sys
 
 def main() -> None:
     """Runs the command line; never shows a traceback unless WATCHLINE_DEBUG=1 asks for it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     if heeded:
         # While modules load there is nothing to keep: an interrupt just ends the process, without a traceback.
@@ -25,11 +28,6 @@ def main() -> None:
         if debug:
             raise
         _end(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception as error:
         if debug:
             raise

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
@@ -20,12 +24,14 @@ from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
 from watchline.pipeline.graph import Sampling
 from watchline.pipeline.machine import return_memory_early
 from watchline.pipeline.model import load_model
-from watchline.pipeline.run import OUTPUTS, Runner, RunOptions, check_free, result_folder
+from watchline.pipeline.results import OUTPUTS, check_free, result_folder
+from watchline.pipeline.run import Runner, RunOptions
 from watchline.pipeline.summary import EXIT_CODES, Summary
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.opening import open_source
 from watchline.streams.source import Source
 
+_PATIENCE_S = 10.0  # for a cancelled run to finish its files
 _DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -35,7 +41,7 @@ def _model_names(incomplete: str) -> list[str]:
 
 def run(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Video files, folders of images, or quoted globs of images.")
+        list[str], typer.Argument(metavar="INPUT", help="Video files, folders of images, or quoted globs of images.")
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Results go to DIR/NAME, a folder for each input.")
@@ -48,9 +54,13 @@ def run(
         str, typer.Option(metavar="A,B", help="Classes to find, such as person,car. All, if left out.")
     ] = "",
     tracker: Annotated[str, typer.Option(metavar="NAME", help="How objects are followed.")] = "bytetrack",
-    conf: Annotated[float, typer.Option(min=0, max=1, help="Least score of a saved detection.")] = 0.25,
+    conf: Annotated[
+        float, typer.Option(min=0, max=1, help="Least score of a detection that begins a track and is saved.")
+    ] = 0.25,
     iou: Annotated[float, typer.Option(min=0, max=1, help="Largest overlap of two detections of a class.")] = 0.7,
-    imgsz: Annotated[int, typer.Option(help="Longest side of the network's input, a multiple of 32.")] = 640,
+    imgsz: Annotated[
+        int | None, typer.Option(help="Longest side of the network's input, a multiple of 32. 640, if left out.")
+    ] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Process at most this many frames a second of the input's time.")
     ] = None,
@@ -58,7 +68,9 @@ def run(
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many processed frames.")] = None,
     save_detections: Annotated[bool, typer.Option("--save-detections", help="Write detections.jsonl too.")] = False,
     no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated.mp4.")] = False,
-    batch: Annotated[int, typer.Option(min=0, max=256, help="Frames a network call; 0: by device (1 on a CPU).")] = 0,
+    batch: Annotated[
+        int, typer.Option(min=0, max=256, help="Frames a network call on a GPU; 0: 8. A CPU always takes one.")
+    ] = 0,
     threads: Annotated[
         int, typer.Option(min=0, max=256, help="Detections under way at once; 0: one a usable processor.")
     ] = 0,
@@ -78,7 +90,9 @@ def run(
     """Find, follow and show people (and more) in video files.
 
     Every input gets a folder with annotated.mp4 and report.html to look at, and tracks.jsonl, tracks.mot.txt and
-    summary.json to compute with. Ctrl-C ends early and keeps what was done; a second one stops at once.
+    summary.json to compute with. Ctrl-C ends early and keeps what was done.
+
+    A detection of --conf or more begins a track; fainter ones, down to 0.1, only keep a track alive.
 
     \b
     Examples:
@@ -92,10 +106,13 @@ def run(
       1  nothing usable came of it: no input could be read, or a result could not be written
       2  wrong usage
       3  partial: an input is damaged, was cancelled, or failed while others did not
+    130  interrupted before anything was written
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    if fps is not None and not math.isfinite(fps):
+        raise UsageError(f"--fps {fps}: want a number")
     if fps and every:
         raise UsageError("--fps and --every exclude each other; give one of them")
-    if device not in _DEVICES:
+    if device.lower() not in _DEVICES:
         raise UsageError(f"--device {device}: want one of {', '.join(_DEVICES)}")
     options = RunOptions(
         model=model,
@@ -104,12 +121,12 @@ def run(
         sampling=Sampling(every or 1, fps or 0.0, max_frames or 0),
         conf=conf,
         iou=iou,
-        imgsz=imgsz,
+        imgsz=imgsz or 0,
         save_detections=save_detections,
         video=not no_video,
         batch=batch,
         threads=threads,
-        device=device,  # type: ignore[arg-type]  # checked above
+        device=device.lower(),  # type: ignore[arg-type]  # checked above
         overwrite=overwrite,
     )
     return_memory_early()
@@ -145,52 +162,68 @@ class _Job:
                 self._folders.append(folder)
                 try:
                     check_free(folder, overwrite=self._options.overwrite)
-                    summary = self._run_one(spec, source, folder)
                 except WatchlineError as error:
                     codes.append(self._refuse(spec, error))
                     continue
+                runner = self._runner = self._runner or self._load()  # if it fails, no input can be run
+                try:
+                    with _stop_on_signals() as stop, self._progress(spec, source) as show:
+                        summary = runner.run(source, spec, folder, stop, show)
+                except WatchlineError as error:
+                    codes.append(self._refuse(spec, error))
+                    continue
+            self._tell(summary, folder)
             codes.append(EXIT_CODES[summary.status])
             if summary.status == "cancelled":
                 break
         return _overall(codes)
 
-    def _run_one(self, spec: str, source: Source, folder: Path) -> Summary:
-        self._runner = runner = self._runner or self._load()
-        with _stop_on_signals() as stop, self._progress(spec, source) as show:
-            summary = runner.run(source, spec, folder, stop, show)
-        self._tell(summary, folder)
-        return summary
-
     def _load(self) -> Runner:
         obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror)
-        return Runner(load_model(self._options.model, self._cache, obtain), self._options)
+        runner = Runner(load_model(self._options.model, self._cache, obtain), self._options)
+        if runner.note:
+            _say(f"watchline: {runner.note}; the CPU runs instead")
+        return runner
 
     def _progress(self, spec: str, source: Source) -> AbstractContextManager[Show]:
-        return run_progress(Path(spec).name, source.info.frames, quiet=self._as_json)
+        frames, sampling = source.info.frames, self._options.sampling
+        if sampling.most and not sampling.fps:
+            frames = min(frames or sampling.most * sampling.every, sampling.most * sampling.every)
+        return run_progress(Path(spec).name, frames, quiet=self._as_json)
 
     def _refuse(self, spec: str, error: WatchlineError) -> int:
         if self._as_json:
-            typer.echo(json.dumps({"folder": None, "status": "failed", "input": {"path": spec}, "error": str(error)}))
+            _print(json.dumps({"folder": None, "status": "failed", "input": {"path": spec}, "error": str(error)}))
         _say(f"watchline: {error}")
         return error.exit_code
 
     def _tell(self, summary: Summary, folder: Path) -> None:
         if self._as_json:
-            typer.echo(f'{{"folder": {json.dumps(str(folder))}, {summary.to_json(indent=None)[1:]}')
+            _print(f'{{"folder": {json.dumps(str(folder))}, {summary.to_json(indent=None)[1:]}')
             return
         kinds = ", ".join(f"{count} {name}" for name, count in summary.tracks_by_class.items())
-        typer.echo(
-            f"{summary.input.path}: {summary.status}, {summary.frames.processed} frames in {summary.wall_s:.1f} s "
-            f"({summary.fps:.1f} fps), {summary.tracks} tracks{f' ({kinds})' if kinds else ''}"
+        frames, tracks = summary.frames.processed, summary.tracks
+        _print(
+            f"{summary.input.path}: {summary.status}, {frames} frame{'s' * (frames != 1)} in {summary.wall_s:.1f} s "
+            f"({summary.fps:.1f} fps), {tracks} track{'s' * (tracks != 1)}{f' ({kinds})' if kinds else ''}"
         )
         for name in summary.outputs:
-            typer.echo(f"  {OUTPUTS[name]:16}{folder / name}")
+            _print(f"  {OUTPUTS[name]:16}{folder / name}")
         for warning in summary.warnings:
             _say(f"watchline: {summary.input.path}: {warning}")
 
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
+
+
+def _print(text: str) -> None:
+    """Prints a line of the answer; who closes the pipe, as `| head` does, wants no more of it, but wants the files."""
+    try:
+        typer.echo(text)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overall(codes: Sequence[int]) -> int:
@@ -206,11 +239,18 @@ def _overall(codes: Sequence[int]) -> int:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
-    """Gives an event that the first SIGINT or SIGTERM sets; the second one interrupts."""
+    """Gives an event that SIGINT or SIGTERM sets.
+
+    What is under way is then finished within a second or two, and impatient further signals must not spoil it; only
+    where that takes longer than it should does the next one interrupt.
+    """
     stop = threading.Event()
+    first_s = math.inf
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal first_s
+        first_s = min(first_s, time.monotonic())
+        if time.monotonic() - first_s > _PATIENCE_S:
             raise KeyboardInterrupt
         stop.set()
 
@@ -220,4 +260,5 @@ def _stop_on_signals() -> Iterator[threading.Event]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # After a cancelled run the command only says where its results are, and ends.
+            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)

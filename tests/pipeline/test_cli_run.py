@@ -181,6 +181,84 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("long") / "long.mp4", Clip(frames=2000))
 
 
+def test_two_pictures_with_one_time_are_two_frames(tiny: Path, tmp_path: Path) -> None:
+    twins = tuple(40 * (i // 2) for i in range(20))
+    clip = write_clip(tmp_path / "twins.mkv", Clip(frames=20, pts_ms=twins))
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    times = [line["pts_s"] for line in json_lines(tmp_path / "twins" / "tracks.jsonl")]
+    assert len(times) == len(set(times)) == 20
+    assert times == sorted(times)
+
+
+def test_nothing_is_reported_to_anybody(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = watchline(
+        "run", clip, "--model", tiny, "--out", tmp_path / "out", "--no-video",
+        HOME=str(home), XDG_CACHE_HOME=str(home / "cache"), ORT_DISABLE_TELEMETRY="0",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not home.exists(), "ONNX Runtime's telemetry keeps a database there"
+
+
+def test_conf_is_what_begins_a_track(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path, "--no-video", "--conf", "0.95")
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(tmp_path / "yard")
+    assert (summary["tracks"], summary["detections"]) == (0, 0)  # its person has 0.9
+
+
+@pytest.mark.parametrize("options", [["--fps", "0.001"], ["--every", "100000"]])
+def test_the_sparsest_sampling_is_still_a_run(tiny: Path, clip: Path, tmp_path: Path, options: list[str]) -> None:
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path, *options)
+    assert done.returncode == 0, done.stderr
+    assert len(json_lines(tmp_path / "yard" / "tracks.jsonl")) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["...mp4", "..mp4", "a\nb.mp4", "cam:1.mp4", "-dash.mp4", "n\u00fcr 50%.mp4", "bad\udcff.mp4"]
+)
+def test_no_file_name_leads_out_of_the_output_folder(tiny: Path, clip: Path, tmp_path: Path, name: str) -> None:
+    odd = tmp_path / name
+    shutil.copy(clip, odd)
+    done = watchline("run", odd, "--model", tiny, "--out", tmp_path / "out", "--max-frames", "2")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "out").iterdir()
+    assert (folder / "summary.json").exists()
+    assert (folder / "report.html").exists()
+    assert len(done.stdout.splitlines()) >= 6
+
+
+def test_two_runs_never_share_a_folder(tiny: Path, long_clip: Path, tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [*COMMAND, "run", str(long_clip), "--model", str(tiny), "--out", str(tmp_path)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "long" / "tracks.jsonl").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        second = watchline("run", long_clip, "--model", tiny, "--out", tmp_path, "--overwrite")
+        assert second.returncode == 2
+        assert "another run writes there now" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_a_reader_that_goes_away_stops_no_input(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mp4"
+    shutil.copy(clip, other)
+    command = [*COMMAND, "run", str(clip), str(other), "--model", str(tiny), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert process.returncode == 0
+    assert (tmp_path / "out" / "other" / "summary.json").exists()
+
+
 class TestCancelling:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_what_was_done_is_kept_whole_and_marked(
@@ -203,6 +281,19 @@ class TestCancelling:
         with av.open(str(folder / "annotated.mp4")) as video:
             assert sum(1 for _ in video.decode(video=0)) == len(lines)
         assert "cancelled" in (folder / "report.html").read_text()
+
+    def test_impatient_signals_spoil_nothing(self, tiny: Path, tmp_path: Path, long_clip: Path) -> None:
+        folder = tmp_path / "long"
+        process = self._start(long_clip, tiny, tmp_path)
+        self._wait_for_lines(process, folder / "tracks.jsonl", 50)
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.03)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 3, stderr
+        assert summary_of(folder)["status"] == "cancelled"
+        with av.open(str(folder / "annotated.mp4")) as video:
+            assert sum(1 for _ in video.decode(video=0)) == len(json_lines(folder / "tracks.jsonl"))
 
     @pytest.mark.parametrize("delay_s", [0.4, 0.7, 1.0, 1.4])
     def test_an_interrupt_at_any_moment_leaves_whole_files_or_none(
@@ -262,6 +353,18 @@ class TestDamage:
         assert summary["frames"]["missing"] == 100 - processed  # type: ignore[index]
         assert f"announced 100 frames, decoded {processed}" in done.stderr
         assert f"decoded {processed}" in (tmp_path / "out" / "cut" / "report.html").read_text()
+
+    def test_damage_is_damage_where_only_a_part_was_asked_for(self, tiny: Path, tmp_path: Path) -> None:
+        clip = write_clip(tmp_path / "hurt.mp4", Clip(frames=100))
+        data = bytearray(clip.read_bytes())
+        start = data.index(b"mdat") + len(data) // 8
+        data[start : start + 400] = bytes(400)
+        clip.write_bytes(data)
+        done = watchline("run", clip, "--model", tiny, "--out", tmp_path / "out", "--no-video", "--max-frames", "80")
+        summary = summary_of(tmp_path / "out" / "hurt")
+        assert summary["frames"]["damaged"] > 0  # type: ignore[index]
+        assert summary["status"] == "partial"
+        assert done.returncode == 3
 
 
 class TestBadInput:
@@ -359,10 +462,11 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            (["--imgsz", "100"], "multiple of 32"),
             (["--tracker", "bytetrak"], "bytetrack"),
             (["--classes", "persn"], "did you mean 'person'"),
             (["--every", "2", "--fps", "5"], "exclude each other"),
+            (["--fps", "inf"], "--fps inf"),
+            (["--imgsz", "64"], "this model takes 32x32 alone"),
         ],
     )
     def test_options_that_make_no_sense_are_named(

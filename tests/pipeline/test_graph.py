@@ -57,7 +57,7 @@ def test_results_arrive_in_order_whatever_the_workers_and_the_batch(workers: int
     sink, twin = RecordingSink(), RecordingSink()
     report = drive(ScriptedSource(frames(40)), sink, twin, workers=workers, batch=batch)
     assert sink.frames == twin.frames == list(range(40))
-    assert (report.decoded, report.processed, report.dropped, report.detections) == (40, 40, {}, 40)
+    assert (report.decoded, report.processed, report.dropped, report.cancelled) == (40, 40, {}, False)
     assert report.error is None
     assert sink.closed == 1
 
@@ -110,6 +110,7 @@ def test_stopping_finishes_what_is_under_way_and_reads_no_more() -> None:
     sink = RecordingSink()
     report = drive(ScriptedSource(stopping()), sink, stop=stop)
     assert report.error is None
+    assert report.cancelled
     assert report.decoded == report.processed == 21
     assert sink.frames == list(range(21))
     assert sink.closed == 1

@@ -55,7 +55,7 @@ def summary(
         stages=(StageTime("decode", 1.0, 1.0), StageTime("detect", 4.0, 4.1)),
         peak_memory_bytes=200_000_000,
         model=ModelFacts("yolov8n", "cd" * 32, "yolov8", "detect", "AGPL-3.0"),
-        machine=MachineFacts("cpu", "CPUExecutionProvider", "onnxruntime 1", 2, 1, "native", "bytetrack (python)"),
+        machine=MachineFacts("cpu", "CPUExecutionProvider", "onnxruntime 1", "", 2, 1, "native", "bytetrack (python)"),
         options={"conf": 0.25},
         versions={"watchline": "0"},
         outputs=outputs,

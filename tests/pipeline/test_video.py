@@ -108,9 +108,9 @@ def test_colours_are_those_that_went_in_and_the_file_says_by_which_matrix(tmp_pa
 
 @pytest.mark.parametrize(
     ("size", "written"),
-    [((91, 161), (92, 162)), ((1, 1), (2, 2)), ((272, 640), (272, 640)), ((100, 3840), (50, 1920))],
+    [((91, 161), (92, 162)), ((1, 1), (16, 16)), ((4000, 3), (1920, 16)), ((272, 640), (272, 640)), ((100, 3840), (50, 1920))],
 )
-def test_sizes_are_made_even_and_no_wider_than_1920(
+def test_sizes_are_made_even_and_no_larger_than_1920(
     tmp_path: Path, size: tuple[int, int], written: tuple[int, int]
 ) -> None:
     write(tmp_path / "a.mp4", [noise(*size)] * 2, [0.0, 0.1])
