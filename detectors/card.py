@@ -64,13 +64,15 @@ class ModelCard:
                 values = {name: json.loads(metadata[_PREFIX + name]) for name in cls.__slots__}
                 values["labels"] = tuple(values["labels"])
                 values["strides"] = tuple(values["strides"])
-                return cls(**values)._checked()
+                _sound(values["labels"], values["strides"])
+                return cls(**values)
             if metadata.get("task") == "detect" and "names" in metadata:
                 names: dict[int, str] = ast.literal_eval(metadata["names"])
                 labels = tuple(names[i] for i in range(len(names)))
                 most = int(metadata.get("stride", "32"))
                 strides = tuple(stride for stride in (8, 16, 32, 64) if stride <= most)
-                return cls("yolov8", "detect", labels, strides, licence=metadata.get("license", ""))._checked()
+                _sound(labels, strides)
+                return cls("yolov8", "detect", labels, strides, licence=metadata.get("license", ""))
             if "task" in metadata:
                 raise ModelError(f'a model for the task {metadata["task"]!r}; this version runs "detect" models')
         except (KeyError, ValueError, TypeError, SyntaxError) as error:
@@ -80,8 +82,7 @@ class ModelCard:
             "import its checkpoint with `watchline models import FILE`"
         )
 
-    def _checked(self) -> Self:
-        """Returns the card itself, if a network can be fed by it."""
-        if not self.labels or not self.strides or not all(0 < stride <= 64 for stride in self.strides):
-            raise ValueError(f"{len(self.labels)} labels, strides {self.strides}: want some, and strides of 1 to 64")
-        return self
+
+def _sound(labels: tuple[str, ...], strides: tuple[int, ...]) -> None:
+    if not labels or not strides or not all(0 < stride <= 64 for stride in strides):
+        raise ValueError(f"{len(labels)} labels, strides {strides}: want some, and strides of 1 to 64")

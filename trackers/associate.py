@@ -78,7 +78,7 @@ def assign(cost: F64, limit: float) -> Assignment:
 
     Args:
         cost: (N, M), finite; N or M may be 0.
-        limit: no pair above it is made; one at it may be.
+        limit: no pair above it is made; one at it may be. Infinite: as many pairs as fit, whatever they cost.
 
     >>> assign(np.array([[0.1, 0.5], [0.45, 0.9]]), limit=0.8).rows
     array([0])
@@ -90,3 +90,20 @@ def assign(cost: F64, limit: float) -> Assignment:
     taken = np.zeros(cost.shape[1], bool)
     taken[columns[rows]] = True
     return Assignment(rows, columns[rows].astype(np.intp), np.flatnonzero(columns < 0), np.flatnonzero(~taken))
+
+
+def drop_apart(pairs: Assignment, overlap: F64, least: float) -> Assignment:
+    """Returns `pairs` less those that overlap less than `least`; these follow behind the other free ones.
+
+    Args:
+        pairs: rows and columns of `overlap`.
+        overlap: (N, M) IoU.
+        least: in [0, 1].
+    """
+    near = overlap[pairs.rows, pairs.columns] >= least
+    return Assignment(
+        pairs.rows[near],
+        pairs.columns[near],
+        np.concatenate([pairs.free_rows, pairs.rows[~near]]),
+        np.concatenate([pairs.free_columns, pairs.columns[~near]]),
+    )

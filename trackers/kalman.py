@@ -4,7 +4,7 @@ With a constant-velocity F, an H that reads the place, and diagonal P0, Q and R,
 the SORT family falls apart into four filters of two states that never touch: no matrices, no inverses.
 Speeds are per step; a step is what the noise was tuned for (one frame at 30 frames a second).
 
-Source: noise as in DeepSORT and ByteTrack (arXiv 1703.07402, 2110.06864).
+Source: noise as in DeepSORT and ByteTrack (arXiv 1703.07402, 2110.06864); that of xysr as in SORT (arXiv 1602.00763).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F64: TypeAlias = NDArray[np.float64]
+I64: TypeAlias = NDArray[np.int64]
 
 MOTION: Final = np.dtype(
     [
@@ -30,6 +31,11 @@ Motion: TypeAlias = NDArray[np.void]  # (N,) of MOTION
 # Standard deviations: shares of the box height, and for the aspect a number.
 _PLACE, _SPEED = 1 / 20, 1 / 160
 _ASPECT, _ASPECT_SPEED, _ASPECT_MEASURED = 1e-2, 1e-5, 1e-1
+
+# Variances of xysr: centre x, centre y, area, aspect. The aspect has no speed.
+_XYSR_START, _XYSR_SPEED_START = np.full(4, 10.0), np.array([1e4, 1e4, 1e4, 0])
+_XYSR_NOISE, _XYSR_SPEED_NOISE = np.ones(4), np.array([1e-2, 1e-2, 1e-4, 0])
+_XYSR_MEASURED = np.array([1.0, 1, 10, 10])
 
 
 def start(place: F64, p_place: F64, p_speed: F64) -> Motion:
@@ -87,10 +93,15 @@ def start_xyah(boxes: F64) -> Motion:
 
 def predict_xyah(motion: Motion, steps: float) -> Motion:
     """Returns the motions `steps` later with ByteTrack's noise; a box that would shrink to nothing stops shrinking."""
-    height = motion["place"][:, 3]
     steady = motion.copy()
     steady["speed"][:, 2:][motion["place"][:, 2:] + steps * motion["speed"][:, 2:] <= 0] = 0
-    return predict(steady, _variance(height, _PLACE, _ASPECT), _variance(height, _SPEED, _ASPECT_SPEED), steps)
+    return drift_xyah(steady, steps)
+
+
+def drift_xyah(motion: Motion, steps: float) -> Motion:
+    """Returns the motions `steps` later with ByteTrack's noise, wherever that leads."""
+    height = motion["place"][:, 3]
+    return predict(motion, _variance(height, _PLACE, _ASPECT), _variance(height, _SPEED, _ASPECT_SPEED), steps)
 
 
 def correct_xyah(motion: Motion, boxes: F64) -> Motion:
@@ -111,6 +122,73 @@ def xyah_to_xyxy(boxes: F64) -> F64:
     array([[ 0.,  3., 10., 23.]])
     """
     half = np.column_stack([boxes[:, 2] * boxes[:, 3], boxes[:, 3]]) / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def start_xysr(boxes: F64) -> Motion:
+    """Returns (N,) motions of (N, 4) boxes xysr, as SORT begins them."""
+    n = len(boxes)
+    return start(boxes, np.tile(_XYSR_START, (n, 1)), np.tile(_XYSR_SPEED_START, (n, 1)))
+
+
+def predict_xysr(motion: Motion, steps: float) -> Motion:
+    """Returns the motions `steps` later with SORT's noise; a box that would shrink to nothing stops shrinking."""
+    steady = motion.copy()
+    steady["speed"][:, 2][motion["place"][:, 2] + steps * motion["speed"][:, 2] <= 0] = 0
+    return drift_xysr(steady, steps)
+
+
+def drift_xysr(motion: Motion, steps: float) -> Motion:
+    """Returns the motions `steps` later with SORT's noise, wherever that leads."""
+    return predict(motion, _XYSR_NOISE, _XYSR_SPEED_NOISE, steps)
+
+
+def correct_xysr(motion: Motion, boxes: F64) -> Motion:
+    """Returns the motions after their (N, 4) boxes xysr were seen, with SORT's noise."""
+    return correct(motion, boxes, _XYSR_MEASURED)
+
+
+def retrace_xysr(motion: Motion, first: F64, last: F64, gap: I64) -> Motion:
+    """Returns the motions as they would be had their boxes been seen on a straight way from `first` to `last`.
+
+    Args:
+        motion: (N,) of MOTION, predicted for the frame after `first`; not changed.
+        first: (N, 4) xysr, the last box seen before `motion`.
+        last: (N, 4) xysr, the box seen `gap` frames after `first`; the motions returned have seen it.
+        gap: (N,) frames, from 1.
+    """
+    motion = motion.copy()
+    start = np.column_stack([first[:, :2], xysr_to_size(first)])
+    stride = (np.column_stack([last[:, :2], xysr_to_size(last)]) - start) / gap[:, None]
+    for step in range(1, gap.max(initial=0) + 1):
+        on = gap >= step
+        x, y, width, height = (start[on] + step * stride[on]).T
+        motion[on] = correct_xysr(motion[on], np.column_stack([x, y, width * height, width / height]))
+        motion[gap > step] = drift_xysr(motion[gap > step], steps=1)
+    return motion
+
+
+def xyxy_to_xysr(boxes: F64) -> F64:
+    """Returns (N, 4) centre x, centre y, area, width / height of (N, 4) xyxy."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    aspect = size[:, 0] / (size[:, 1] + 1e-6)  # as SORT's users have it: the height comes back 5e-7 off
+    return np.column_stack([boxes[:, :2] + size / 2, size[:, 0] * size[:, 1], aspect])
+
+
+def xysr_to_size(boxes: F64) -> F64:
+    """Returns (N, 2) width and height of (N, 4) xysr; NaN where area and aspect belong to no box."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        width = np.sqrt(boxes[:, 2] * boxes[:, 3])
+        return np.column_stack([width, boxes[:, 2] / width])
+
+
+def xysr_to_xyxy(boxes: F64) -> F64:
+    """Returns (N, 4) xyxy of (N, 4) centre x, centre y, area, width / height; NaN where they belong to no box.
+
+    >>> xysr_to_xyxy(xyxy_to_xysr(np.array([[0.0, 3, 10, 23]]))).round(3)
+    array([[ 0.,  3., 10., 23.]])
+    """
+    half = xysr_to_size(boxes) / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from watchline.pipeline.cli import models
+from watchline.pipeline.cli import evaluate, models
 from watchline.pipeline.cli.doctor import doctor
 from watchline.pipeline.cli.run import run
+from watchline.pipeline.cli.track import track
 
 app = typer.Typer(
     name="watchline",
@@ -19,8 +20,10 @@ app = typer.Typer(
     epilog="Exit codes: 0 good, 1 failed, 2 wrong usage, 3 partial results (damaged or cancelled input).",
 )
 app.command("run")(run)
+app.command("track")(track)
 app.command("doctor")(doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="eval")
 
 
 def _print_version(asked: bool) -> None:

@@ -120,12 +120,19 @@ def test_an_ultralytics_detect_export_is_understood() -> None:
     assert (card.family, card.labels) == ("yolov8", ("person", "bicycle"))
 
 
+def test_the_stride_of_an_ultralytics_export_is_its_own() -> None:
+    card = ModelCard.from_metadata({"task": "detect", "names": "{0: 'person'}", "stride": "64"})
+    assert max(card.strides) == 64
+
+
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
         ({"task": "pose", "names": "{0: 'person'}"}, "a model for the task 'pose'"),
         ({"task": "detect", "names": "__import__('os')"}, "metadata is damaged"),
         ({"watchline.family": "nonsense"}, "metadata is damaged"),
+        ({"task": "detect", "names": "{}", "stride": "32"}, "metadata is damaged"),
+        ({**CARD.to_metadata(), "watchline.strides": "[]"}, "metadata is damaged"),
         ({}, "does not say what it is"),
     ],
 )

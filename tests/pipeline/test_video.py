@@ -108,7 +108,13 @@ def test_colours_are_those_that_went_in_and_the_file_says_by_which_matrix(tmp_pa
 
 @pytest.mark.parametrize(
     ("size", "written"),
-    [((91, 161), (92, 162)), ((1, 1), (16, 16)), ((4000, 3), (1920, 16)), ((272, 640), (272, 640)), ((100, 3840), (50, 1920))],
+    [
+        ((91, 161), (92, 162)),
+        ((1, 1), (16, 16)),
+        ((4000, 3), (1920, 16)),
+        ((272, 640), (272, 640)),
+        ((100, 3840), (50, 1920)),
+    ],
 )
 def test_sizes_are_made_even_and_no_larger_than_1920(
     tmp_path: Path, size: tuple[int, int], written: tuple[int, int]
