@@ -33,6 +33,12 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def summary_of(folder: Path) -> dict[str, Any]:
+    """What a run says of itself."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
 def write_tiny_model(path: Path, box: tuple[float, float, float, float] = (0.5, 0.5, 0.25, 0.5)) -> Path:
     """Writes a network that finds one person at `box` (cx, cy, w, h as parts of its 32x32 input) in every picture."""
     import onnx

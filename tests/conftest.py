@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.clips import Clip, write_clip
+from tests.command import write_tiny_model
+
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime themselves
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,3 +38,21 @@ def native() -> None:
         if os.environ.get("WATCHLINE_REQUIRE_NATIVE") == "1":
             pytest.fail(message)
         pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX model that finds one person, in the same place, in every picture."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty frames at 25 frames a second."""
+    return write_clip(tmp_path_factory.mktemp("clip") / "yard.mp4", Clip(frames=40))
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Long enough to be interrupted."""
+    return write_clip(tmp_path_factory.mktemp("long") / "long.mp4", Clip(frames=2000))

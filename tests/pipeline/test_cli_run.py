@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,23 +13,9 @@ import numpy as np
 import pytest
 
 from tests.clips import Clip, write_clip
-from tests.command import COMMAND, json_lines, watchline, write_tiny_model
+from tests.command import COMMAND, json_lines, summary_of, watchline
 
 TABLES = ["detections.jsonl", "tracks.jsonl", "tracks.mot.txt"]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / "yard.mp4", Clip(frames=40))
-
-
-def summary_of(folder: Path) -> dict[str, object]:
-    return json.loads((folder / "summary.json").read_text())  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +53,12 @@ class TestResults:
         }  # fmt: skip
         assert summary["tracks"] == 1
         assert summary["tracks_by_class"] == {"person": 1}
-        assert summary["input"]["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()  # type: ignore[index]
-        assert summary["model"]["sha256"] == hashlib.sha256(tiny.read_bytes()).hexdigest()  # type: ignore[index]
-        assert summary["machine"]["provider"] == "CPUExecutionProvider"  # type: ignore[index]
-        assert {stage["name"] for stage in summary["stages"]} >= {"decode", "detect", "track", "write", "video"}  # type: ignore[attr-defined]
-        assert summary["fps"] > 0  # type: ignore[operator]
-        assert summary["peak_memory_bytes"] > 50_000_000  # type: ignore[operator]
+        assert summary["input"]["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
+        assert summary["model"]["sha256"] == hashlib.sha256(tiny.read_bytes()).hexdigest()
+        assert summary["machine"]["provider"] == "CPUExecutionProvider"
+        assert {stage["name"] for stage in summary["stages"]} >= {"decode", "detect", "track", "write", "video"}
+        assert summary["fps"] > 0
+        assert summary["peak_memory_bytes"] > 50_000_000
 
     def test_the_annotated_video_plays_every_frame_at_its_time(self, out: Path) -> None:
         with av.open(str(out / "annotated.mp4")) as video:
@@ -150,8 +135,8 @@ def test_sampled_frames_keep_their_own_numbers(
     assert done.returncode == 0, done.stderr
     assert [line["frame"] for line in json_lines(tmp_path / "yard" / "tracks.jsonl")] == frames
     counts = summary_of(tmp_path / "yard")["frames"]
-    assert counts["dropped"].get("sampling", 0) == dropped  # type: ignore[index]
-    assert counts["missing"] == 0  # type: ignore[index]
+    assert counts["dropped"].get("sampling", 0) == dropped
+    assert counts["missing"] == 0
 
 
 def test_a_class_filter_reports_no_other_class(tiny: Path, clip: Path, tmp_path: Path) -> None:
@@ -174,11 +159,6 @@ class TestOverwriting:
         assert watchline(*arguments, "--overwrite").returncode == 0
         assert not (tmp_path / "yard" / "detections.jsonl").exists(), "results of the earlier run must not mix in"
         assert (tmp_path / "yard" / "mine.txt").exists()
-
-
-@pytest.fixture(scope="module")
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("long") / "long.mp4", Clip(frames=2000))
 
 
 def test_two_pictures_with_one_time_are_two_frames(tiny: Path, tmp_path: Path) -> None:
@@ -257,249 +237,6 @@ def test_a_reader_that_goes_away_stops_no_input(tiny: Path, clip: Path, tmp_path
     process.wait(timeout=60)
     assert process.returncode == 0
     assert (tmp_path / "out" / "other" / "summary.json").exists()
-
-
-class TestCancelling:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_what_was_done_is_kept_whole_and_marked(
-        self, tiny: Path, tmp_path: Path, number: signal.Signals, long_clip: Path
-    ) -> None:
-        folder = tmp_path / "long"
-        process = self._start(long_clip, tiny, tmp_path)
-        self._wait_for_lines(process, folder / "tracks.jsonl", 20)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
-        assert process.returncode == 3, stderr
-        assert "cancelled by the user" in stderr
-        assert "Traceback" not in stderr
-        summary = summary_of(folder)
-        lines = json_lines(folder / "tracks.jsonl")
-        assert summary["status"] == "cancelled"
-        assert [line["frame"] for line in lines] == list(range(len(lines)))
-        assert summary["frames"]["processed"] == len(lines) < 2000  # type: ignore[index]
-        assert summary["frames"]["missing"] == 0  # type: ignore[index]
-        with av.open(str(folder / "annotated.mp4")) as video:
-            assert sum(1 for _ in video.decode(video=0)) == len(lines)
-        assert "cancelled" in (folder / "report.html").read_text()
-
-    def test_impatient_signals_spoil_nothing(self, tiny: Path, tmp_path: Path, long_clip: Path) -> None:
-        folder = tmp_path / "long"
-        process = self._start(long_clip, tiny, tmp_path)
-        self._wait_for_lines(process, folder / "tracks.jsonl", 50)
-        for _ in range(5):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.03)
-        _, stderr = process.communicate(timeout=30)
-        assert process.returncode == 3, stderr
-        assert summary_of(folder)["status"] == "cancelled"
-        with av.open(str(folder / "annotated.mp4")) as video:
-            assert sum(1 for _ in video.decode(video=0)) == len(json_lines(folder / "tracks.jsonl"))
-
-    @pytest.mark.parametrize("delay_s", [0.4, 0.7, 1.0, 1.4])
-    def test_an_interrupt_at_any_moment_leaves_whole_files_or_none(
-        self, tiny: Path, tmp_path: Path, delay_s: float, long_clip: Path
-    ) -> None:
-        process = self._start(long_clip, tiny, tmp_path)
-        time.sleep(delay_s)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
-        assert "Traceback" not in stderr
-        assert process.returncode in (3, 130, -signal.SIGINT), stderr
-        folder = tmp_path / "long"
-        if process.returncode == 3:
-            assert summary_of(folder)["status"] == "cancelled"
-            json_lines(folder / "tracks.jsonl")
-        else:
-            assert not folder.exists()
-
-    def test_a_killed_process_leaves_whole_lines_and_a_playable_video(
-        self, tiny: Path, tmp_path: Path, long_clip: Path
-    ) -> None:
-        folder = tmp_path / "long"
-        process = self._start(long_clip, tiny, tmp_path)
-        self._wait_for_lines(process, folder / "tracks.jsonl", 300)
-        process.kill()
-        process.communicate(timeout=30)
-        assert len(json_lines(folder / "tracks.jsonl")) >= 300
-        with av.open(str(folder / "annotated.mp4")) as video:
-            assert sum(1 for _ in video.decode(video=0)) > 0
-
-    def _start(self, clip: Path, model: Path, out: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*COMMAND, "run", str(clip), "--model", str(model), "--out", str(out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def _wait_for_lines(self, process: subprocess.Popen[str], path: Path, count: int) -> None:
-        deadline = time.monotonic() + 60
-        while not path.exists() or path.read_bytes().count(b"\n") < count:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-
-
-class TestDamage:
-    def test_a_truncated_file_gives_what_it_holds_and_exit_code_3(self, tiny: Path, tmp_path: Path) -> None:
-        whole = write_clip(tmp_path / "cut.mp4", Clip(frames=100, faststart=True))
-        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-        done = watchline("run", whole, "--model", tiny, "--out", tmp_path / "out", "--no-video")
-        assert done.returncode == 3, done.stderr
-        summary = summary_of(tmp_path / "out" / "cut")
-        assert summary["status"] == "partial"
-        processed = summary["frames"]["processed"]  # type: ignore[index]
-        assert 10 < processed < 90
-        assert summary["frames"]["missing"] == 100 - processed  # type: ignore[index]
-        assert f"announced 100 frames, decoded {processed}" in done.stderr
-        assert f"decoded {processed}" in (tmp_path / "out" / "cut" / "report.html").read_text()
-
-    def test_damage_is_damage_where_only_a_part_was_asked_for(self, tiny: Path, tmp_path: Path) -> None:
-        clip = write_clip(tmp_path / "hurt.mp4", Clip(frames=100))
-        data = bytearray(clip.read_bytes())
-        start = data.index(b"mdat") + len(data) // 8
-        data[start : start + 400] = bytes(400)
-        clip.write_bytes(data)
-        done = watchline("run", clip, "--model", tiny, "--out", tmp_path / "out", "--no-video", "--max-frames", "80")
-        summary = summary_of(tmp_path / "out" / "hurt")
-        assert summary["frames"]["damaged"] > 0  # type: ignore[index]
-        assert summary["status"] == "partial"
-        assert done.returncode == 3
-
-
-class TestBadInput:
-    """One clear line, the right exit code, no traceback, nothing left behind."""
-
-    def refused(self, *arguments: str | Path, code: int = 1, out: Path | None = None) -> str:
-        extra = ["--out", str(out)] if out else []
-        done = watchline("run", *arguments, *extra)
-        assert done.returncode == code, (done.stdout, done.stderr)
-        assert done.stdout == ""
-        lines = done.stderr.splitlines()
-        assert len(lines) == 1, done.stderr
-        assert lines[0].startswith("watchline: ")
-        assert not out or not out.exists() or not any(path.is_dir() for path in out.iterdir())
-        return lines[0]
-
-    @pytest.mark.parametrize(
-        ("name", "content", "says"),
-        [
-            ("gone.mp4", None, "no such file"),
-            ("empty.mp4", b"", "empty"),
-            ("text.mp4", b"I am a letter, not a film.\n" * 50, "text.mp4"),
-            ("noise.mp4", bytes(range(256)) * 64, "noise.mp4"),
-        ],
-    )
-    def test_files_that_are_no_video(
-        self, tiny: Path, tmp_path: Path, name: str, content: bytes | None, says: str
-    ) -> None:
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        assert says in self.refused(path, "--model", tiny, out=tmp_path / "out")
-
-    def test_a_truncated_file_whose_index_is_lost(self, tiny: Path, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "cut.mp4", Clip(frames=60))
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        assert "cut.mp4" in self.refused(path, "--model", tiny, out=tmp_path / "out")
-
-    def test_a_folder_without_images(self, tiny: Path, tmp_path: Path) -> None:
-        folder = tmp_path / "nothing"
-        folder.mkdir()
-        (folder / "notes.txt").write_text("no picture")
-        assert "nothing" in self.refused(folder, "--model", tiny, out=tmp_path / "out")
-
-    def test_an_unknown_model_names_the_nearest(self, clip: Path, tmp_path: Path) -> None:
-        assert "yolov8n" in self.refused(clip, "--model", "yolov8m-nano", code=2, out=tmp_path / "out")
-
-    def test_a_model_file_that_is_not_there(self, clip: Path, tmp_path: Path) -> None:
-        assert "gone.onnx" in self.refused(clip, "--model", tmp_path / "gone.onnx", out=tmp_path / "out")
-
-    @pytest.mark.parametrize("name", ["broken.onnx", "broken.pt"])
-    def test_a_corrupt_model(self, clip: Path, tmp_path: Path, name: str) -> None:
-        (tmp_path / name).write_bytes(b"\x08\x07garbage" * 99)
-        assert name in self.refused(clip, "--model", tmp_path / name, out=tmp_path / "out")
-
-    @pytest.mark.data
-    def test_a_network_of_another_kind(self, data_dir: Path, clip: Path, tmp_path: Path) -> None:
-        model = data_dir / "models" / "osnet_x0_25_msmt17.onnx"
-        assert "osnet" in self.refused(clip, "--model", model, out=tmp_path / "out")
-
-    def test_a_model_whose_mirror_copy_is_another_file(self, clip: Path, tmp_path: Path) -> None:
-        mirror = tmp_path / "mirror"
-        mirror.mkdir()
-        (mirror / "yolov8n.pt").write_bytes(b"x" * 6549796)
-        arguments = (clip, "--mirror", mirror, "--cache", tmp_path / "cache")
-        nowhere = "http://127.0.0.1:9"
-        done = watchline(
-            "run", *arguments, "--out", tmp_path / "out", PIP_NO_INDEX="1", http_proxy=nowhere, https_proxy=nowhere
-        )
-        assert done.returncode == 1
-        assert "sha256" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not (tmp_path / "out").exists()
-
-    @pytest.mark.parametrize(
-        ("options", "says"),
-        [
-            (["--conf", "1.5"], "--conf"),
-            (["--iou", "-1"], "--iou"),
-            (["--every", "0"], "--every"),
-            (["--fps", "0"], "--fps"),
-            (["--max-frames", "none"], "--max-frames"),
-            (["--threads", "-2"], "--threads"),
-            (["--device", "tpu"], "--device"),
-            (["--no-such-option"], "--no-such-option"),
-            ([], "INPUT"),
-        ],
-    )
-    def test_bad_option_values_are_usage_errors(self, clip: Path, options: list[str], says: str) -> None:
-        done = watchline("run", *([str(clip), *options] if options else []))
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
-
-    @pytest.mark.parametrize(
-        ("options", "says"),
-        [
-            (["--tracker", "bytetrak"], "bytetrack"),
-            (["--classes", "persn"], "did you mean 'person'"),
-            (["--every", "2", "--fps", "5"], "exclude each other"),
-            (["--fps", "inf"], "--fps inf"),
-            (["--imgsz", "64"], "this model takes 32x32 alone"),
-        ],
-    )
-    def test_options_that_make_no_sense_are_named(
-        self, tiny: Path, clip: Path, tmp_path: Path, options: list[str], says: str
-    ) -> None:
-        assert says in self.refused(clip, "--model", tiny, *options, code=2, out=tmp_path / "out")
-
-    def test_an_output_folder_that_is_a_file(self, tiny: Path, clip: Path, tmp_path: Path) -> None:
-        (tmp_path / "out").write_text("in the way")
-        done = watchline("run", clip, "--model", tiny, "--out", tmp_path / "out")
-        assert done.returncode == 1
-        assert "out" in done.stderr
-        assert "cannot write" in done.stderr
-        assert "Traceback" not in done.stderr
-
-    def test_a_disk_that_fills_up_keeps_whole_lines_and_says_so(self, tiny: Path, clip: Path, tmp_path: Path) -> None:
-        script = (
-            "import resource, signal, sys;"
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
-            "from watchline.pipeline.cli.entry import main; main()"
-        )
-        done = subprocess.run(
-            [COMMAND[0], "-c", script, "run", str(clip), "--model", str(tiny), "--out", str(tmp_path), "--no-video"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 1, done.stderr
-        assert "cannot write" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert len(json_lines(tmp_path / "yard" / "tracks.jsonl")) > 5
 
 
 def test_help_shows_every_option_with_examples_and_exit_codes() -> None:
