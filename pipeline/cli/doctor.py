@@ -108,8 +108,9 @@ def _packages() -> Check:
 
 def _native() -> Check:
     from watchline.detectors.letterbox import PACK_BACKEND
+    from watchline.trackers.native_byte_track import NATIVE
 
-    if PACK_BACKEND == "native":
+    if PACK_BACKEND == "native" and NATIVE:
         return Check("native code", Health.OK, "built")
     mend = "results are the same; for speed install a C++ compiler (Debian: g++ python3-dev) and watchline again"
     return Check("native code", Health.WARN, "not built, NumPy twins run instead", mend)

@@ -54,6 +54,9 @@ def run(
         str, typer.Option(metavar="A,B", help="Classes to find, such as person,car. All, if left out.")
     ] = "",
     tracker: Annotated[str, typer.Option(metavar="NAME", help="How objects are followed.")] = "bytetrack",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs the tracker: auto, native or python; same answers.")
+    ] = "auto",
     conf: Annotated[
         float, typer.Option(min=0, max=1, help="Least score of a detection that begins a track and is saved.")
     ] = 0.25,
@@ -118,6 +121,7 @@ def run(
         model=model,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
         tracker=tracker,
+        backend=backend,  # type: ignore[arg-type]  # checked where the tracker is built
         sampling=Sampling(every or 1, fps or 0.0, max_frames or 0),
         conf=conf,
         iou=iou,

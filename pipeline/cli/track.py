@@ -13,7 +13,8 @@ import typer
 from watchline.pipeline.files import write_whole
 from watchline.pipeline.track_files import LAYOUTS, TimedStepper, read_detections, track_lines
 from watchline.streams.errors import UsageError
-from watchline.trackers.byte_track import ByteTrack, ByteTrackOptions
+from watchline.trackers.build import BACKENDS, Backend, byte_track, life_s
+from watchline.trackers.byte_track import ByteTrackOptions
 from watchline.trackers.byte_track_reference import ByteTrackReference
 from watchline.trackers.oc_sort_reference import OcSortReference
 from watchline.trackers.reference_options import ByteTrackReferenceOptions, OcSortReferenceOptions
@@ -21,7 +22,6 @@ from watchline.trackers.rows import FrameStepper
 
 _TRACKERS: Final = ("bytetrack", "ocsort")
 _PRESETS: Final = ("default", "reference")
-_LEAST_INTERVALS: Final = 3  # a track must outlive a missed frame or two, however far apart frames are
 _TRUTH: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -36,6 +36,9 @@ def track(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="An option of the tracker; may be given several times."),
     ] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="What runs it: auto, native or python; the answers are the same.")
+    ] = "auto",
     fps: Annotated[float, typer.Option(min=0.001, max=1000, help="Frames a second of the sequence.")] = 30.0,
     boxes: Annotated[
         str, typer.Option(metavar="FORM", help="tlwh: frame,id,x,y,w,h,score,...; xyxy: frame,x1,y1,x2,y2,score.")
@@ -57,9 +60,10 @@ def track(
       watchline track det/det.txt --tracker bytetrack
       watchline track det.csv --boxes xyxy --tracker ocsort --preset reference --set use_byte=true --out tracks.txt
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    stepper = _make(
-        _one_of("--tracker", tracker, _TRACKERS), _one_of("--preset", preset, _PRESETS), settings or (), fps
-    )
+    _one_of("--tracker", tracker, _TRACKERS)
+    _one_of("--preset", preset, _PRESETS)
+    _one_of("--backend", backend, BACKENDS)
+    stepper = _make(tracker, preset, settings or (), fps, backend)  # type: ignore[arg-type]  # checked above
     _one_of("--boxes", boxes, LAYOUTS)
     found = read_detections(detections, boxes)  # type: ignore[arg-type]  # checked above
     if frames is not None and frames < found.last_frame:
@@ -75,7 +79,11 @@ def track(
         typer.echo(f"watchline: {detections}: {stepper.dropped} boxes without area left out", err=True)
 
 
-def _make(tracker: str, preset: str, settings: Sequence[str], fps: float) -> FrameStepper | TimedStepper:
+def _make(
+    tracker: str, preset: str, settings: Sequence[str], fps: float, backend: Backend
+) -> FrameStepper | TimedStepper:
+    if preset == "reference" and backend == "native":
+        raise UsageError("--backend native: preset reference has none yet; leave --backend out")
     if (tracker, preset) == ("bytetrack", "reference"):
         values = parse_settings(ByteTrackReferenceOptions, settings, "bytetrack, preset reference")
         return ByteTrackReference(ByteTrackReferenceOptions(**({"frame_rate": fps} | values)))
@@ -85,8 +93,8 @@ def _make(tracker: str, preset: str, settings: Sequence[str], fps: float) -> Fra
     if tracker == "ocsort":
         raise UsageError('--tracker ocsort: there is no preset "default" of it yet; add --preset reference')
     values = parse_settings(ByteTrackOptions, settings, "bytetrack, preset default")
-    life_s = max(ByteTrackOptions().lost_s, _LEAST_INTERVALS / fps)
-    return TimedStepper(ByteTrack(ByteTrackOptions(**({"lost_s": life_s} | values))), fps)
+    options = ByteTrackOptions(**({"lost_s": life_s(1 / fps)} | values))
+    return TimedStepper(byte_track(options, backend), fps)
 
 
 def _one_of(option: str, value: str, known: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from tests.bench import pack, road
+from tests.bench import pack, road, trackers
 from watchline.detectors.catalog import Catalog
 from watchline.detectors.fetch import default_cache, fetch
 from watchline.pipeline.machine import usable_cpus
@@ -27,6 +27,9 @@ def main() -> None:
 
     print("pack: a resized 640x360 picture into a 3x384x640 network input")
     pack.compare(arguments.rounds)
+
+    print("trackers: one update against the size of the crowd")
+    trackers.compare(arguments.rounds)
 
     catalog = Catalog.load()
     clip = arguments.clip if arguments.clip.exists() else fetch(catalog[catalog.default_clip], default_cache())

@@ -5,12 +5,14 @@ import pytest
 from tests.fakes import make_detections
 from watchline.streams.errors import UsageError
 from watchline.trackers.build import TRACKERS, build_tracker
+from watchline.trackers.native_byte_track import NATIVE
 
 
 @pytest.mark.parametrize("name", TRACKERS)
 def test_every_known_name_builds_a_tracker_of_its_own(name: str) -> None:
     assert build_tracker(name) is not build_tracker(name)
-    assert build_tracker(name).backend == "python"
+    assert build_tracker(name, backend="python").backend == "python"
+    assert build_tracker(name).backend == ("native" if NATIVE else "python")
 
 
 def test_a_misspelt_name_gets_the_nearest_one_and_the_list() -> None:

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import copy
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import worlds
+from tests.fakes import make_detections
+from watchline.detectors.detections import Detections
+from watchline.streams.errors import UsageError
+from watchline.trackers import native_byte_track
+from watchline.trackers.byte_track import ByteTrack, ByteTrackOptions
+from watchline.trackers.native_byte_track import NATIVE, NativeByteTrack
+from watchline.trackers.tracker import Tracker, TrackIds
+from watchline.trackers.tracks import Tracks
+
+pytestmark = [pytest.mark.native, pytest.mark.usefixtures("native")]
+
+BIG, TINY = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
+
+_OPTIONS = st.builds(
+    ByteTrackOptions,
+    high_score=st.just(0.5),
+    low_score=st.sampled_from([0.0, 0.1, 0.5]),
+    new_score=st.sampled_from([0.5, 0.6, 0.9]),
+    high_cost=st.sampled_from([0.0, 0.5, 0.8, 0.99]),
+    low_cost=st.sampled_from([0.0, 0.6, 0.99]),
+    fuse_score=st.booleans(),
+    duplicate_iou=st.sampled_from([0.0, 0.3, 0.85, 1.0]),
+    lost_s=st.sampled_from([0.0, 0.2, 1.0, 3.0]),
+    box=st.sampled_from(["filtered", "detection"]),
+)
+_SCORES = st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.5, 0.6, 0.9, 1.0]) | st.floats(0, 1, width=32)
+_WAITS = st.sampled_from([1 / 30, 1 / 30, 1 / 30, 0.04, 0.5, 1.7, 1e-6, 1e5])
+
+
+def _boxes(places: st.SearchStrategy[float], sides: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[float, ...]]:
+    return st.tuples(places, places, sides, sides, _SCORES, st.integers(0, 1))
+
+
+_CLOSE = _boxes(st.floats(-20, 60, width=16), st.floats(1, 40, width=16))
+_ON_A_GRID = _boxes(st.integers(0, 3).map(lambda i: 10.0 * i), st.sampled_from([10.0, 20.0]))  # ties everywhere
+_EXTREME = _boxes(
+    st.sampled_from([0.0, 1.0, -BIG / 2, BIG / 4, 1e7, -1e-30]), st.sampled_from([TINY, 1.0, 40.0, 1e7, 1e30, BIG / 2])
+)
+
+
+def _detections(rows: list[tuple[float, ...]]) -> Detections:
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    xyxy = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1).astype(np.float32)
+    kept = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)  # a tiny side added to a far place may leave nothing
+    table, xyxy = table[kept], xyxy[kept]
+    return Detections(xyxy, table[:, 4].astype(np.float32), table[:, 5].astype(np.int32))
+
+
+def _frames(box: st.SearchStrategy[tuple[float, ...]], most: int) -> st.SearchStrategy[list[tuple[Detections, float]]]:
+    detections = st.lists(box, max_size=most).map(_detections)
+    return st.lists(st.tuples(detections, _WAITS), min_size=1, max_size=12)
+
+
+def assert_same(native: Tracks, twin: Tracks) -> None:
+    for name in Tracks.__slots__:
+        ours, theirs = getattr(native, name), getattr(twin, name)
+        assert ours.dtype == theirs.dtype, name
+        np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def assert_twins(frames: list[tuple[Detections, float]], options: ByteTrackOptions | None = None) -> None:
+    native, twin, at = NativeByteTrack(options), ByteTrack(options), 0.0
+    for detections, wait in frames:
+        at += wait
+        with np.errstate(all="ignore"):
+            expected = twin.update(detections, at)
+        assert_same(native.update(detections, at), expected)
+
+
+@settings(deadline=None, max_examples=150)
+@given(_frames(_CLOSE, 8), _OPTIONS)
+def test_both_twins_follow_a_crowd_alike(frames: list[tuple[Detections, float]], options: ByteTrackOptions) -> None:
+    assert_twins(frames, options)
+
+
+@settings(deadline=None, max_examples=150)
+@given(_frames(_ON_A_GRID, 12), _OPTIONS)
+def test_both_twins_settle_ties_alike(frames: list[tuple[Detections, float]], options: ByteTrackOptions) -> None:
+    assert_twins(frames, options)
+
+
+@settings(deadline=None, max_examples=100)
+@given(_frames(_EXTREME, 6), _OPTIONS)
+def test_both_twins_follow_huge_and_tiny_boxes_alike(
+    frames: list[tuple[Detections, float]], options: ByteTrackOptions
+) -> None:
+    assert_twins(frames, options)
+
+
+@pytest.mark.parametrize(("people", "seed"), [(1, 0), (10, 1), (50, 2), (200, 3), (400, 4)])
+def test_both_twins_follow_a_walking_crowd_alike(people: int, seed: int) -> None:
+    scene = worlds.crowd(people, frames=40, seed=seed)
+    assert_twins([(frame, 1 / 30) for frame in scene.frames])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_both_twins_agree_where_detections_come_twice_and_in_two_classes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    frames = []
+    for frame in worlds.crowd(40, frames=40, seed=seed).frames:
+        rows = rng.integers(0, len(frame), len(frame) + 10)  # some twice or more, some missing
+        wait = float(rng.choice([1 / 30, 1 / 30, 0.3]))
+        frames.append((Detections(frame.xyxy[rows], frame.score[rows], rng.integers(0, 2, len(rows), np.int32)), wait))
+    assert_twins(frames)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name", ["MOT17-09-FRCNN", "MOT17-10-FRCNN", "KITTI-17", "TUD-Campus", "SYN-50-0", "SYN-500-0"]
+)
+def test_both_twins_agree_on_real_detections(data_dir: Path, name: str) -> None:
+    path = data_dir / "trackers" / "inputs" / f"{name}.txt"
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    rows = np.loadtxt(path, delimiter=",", ndmin=2)
+    frames = []
+    for number in range(1, 151):
+        shown = rows[rows[:, 0] == number, 1:].astype(np.float32)
+        frames.append((Detections(shown[:, :4], shown[:, 4], np.zeros(len(shown), np.int32)), 1 / 30))
+    assert_twins(frames)
+
+
+def test_both_twins_agree_where_everything_stands_in_one_column() -> None:
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(20):
+        corner = np.column_stack([rng.normal(100, 1, 150), 30.0 * np.arange(150) + rng.normal(0, 1, 150)])
+        xyxy = np.concatenate([corner, corner + np.array([40, 100])], axis=1).astype(np.float32)
+        frames.append((Detections(xyxy, rng.uniform(0.3, 1, 150).astype(np.float32), np.zeros(150, np.int32)), 1 / 30))
+    assert_twins(frames)
+
+
+@pytest.mark.parametrize("name", ["crossing", "person_and_car", "re_entry", "empty"])
+def test_both_twins_agree_on_small_scenes(name: str) -> None:
+    scene: worlds.World = getattr(worlds, name)()
+    assert_twins([(frame, 1 / 30) for frame in scene.frames])
+
+
+def test_it_is_a_tracker_and_says_what_does_the_work() -> None:
+    tracker: Tracker = NativeByteTrack()
+    assert tracker.backend == "native"
+    assert NATIVE
+
+
+def test_ids_come_from_the_factory_and_only_as_many_as_are_used() -> None:
+    ids = TrackIds(first=7)
+    tracker = NativeByteTrack(ids=ids)
+    assert tracker.update(make_detections((0, 0, 10, 10), (50, 0, 60, 10)), 0.0).track_id.tolist() == [7, 8]
+    assert ids.next() == 9
+    assert len(tracker.update(make_detections((200, 0, 210, 10)), 0.1)) == 0  # tentative: has an id, is not shown
+    assert ids.next() == 11
+
+
+def test_after_a_reset_tracks_are_new_ids_go_on_and_time_may_start_again() -> None:
+    tracker = NativeByteTrack()
+    assert tracker.update(make_detections((0, 0, 10, 10)), 100.0).track_id.tolist() == [1]
+    tracker.reset()
+    tracks = tracker.update(make_detections((0, 0, 10, 10)), 0.0)
+    assert (tracks.track_id.tolist(), tracks.age_s.tolist()) == ([2], [0.0])
+
+
+@pytest.mark.parametrize("at", [1.0, 0.5, float("nan"), float("inf"), -1.0])
+def test_time_that_stands_still_or_runs_back_is_refused_as_by_the_twin_and_changes_nothing(at: float) -> None:
+    shown = make_detections((0, 0, 10, 10))
+    native, twin = NativeByteTrack(), ByteTrack()
+    messages = []
+    for tracker in (native, twin):
+        tracker.update(shown, 1.0)
+        with pytest.raises(ValueError, match=r"^time_s is .*, want a number above 1\.0") as refused:
+            tracker.update(shown, at)
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+    assert_same(native.update(shown, 1.5), twin.update(shown, 1.5))
+
+
+def test_input_stays_as_it_was_and_what_was_returned_does_not_change_later() -> None:
+    frames = worlds.crowd(30, frames=5).frames
+    before = [copy.deepcopy((f.xyxy, f.score, f.class_id)) for f in frames]
+    for frame in frames:
+        for array in (frame.xyxy, frame.score, frame.class_id):
+            array.flags.writeable = False
+    tracker, shown, kept = NativeByteTrack(), [], []
+    for i, frame in enumerate(frames):
+        tracks = tracker.update(frame, i / 30)
+        shown.append(tracks)
+        kept.append({name: getattr(tracks, name).copy() for name in Tracks.__slots__})
+    del tracker
+    for tracks, copies in zip(shown, kept, strict=True):
+        assert all(np.array_equal(getattr(tracks, name), copies[name]) for name in Tracks.__slots__)
+    for frame, arrays in zip(frames, before, strict=True):
+        assert all(map(np.array_equal, (frame.xyxy, frame.score, frame.class_id), arrays))
+
+
+def test_its_tracks_pass_the_checks_of_tracks_and_can_be_picked_from() -> None:
+    tracks = NativeByteTrack().update(worlds.crowd(20, frames=1).frames[0], 0.0)
+    checked = Tracks(**{name: getattr(tracks, name) for name in Tracks.__slots__})
+    assert_same(tracks, checked)
+    assert len(tracks[tracks.score > 0.7]) == int((tracks.score > 0.7).sum())
+
+
+def test_rows_of_a_larger_array_need_no_copy_by_the_caller() -> None:
+    frame = worlds.crowd(20, frames=1).frames[0][::2]
+    assert not frame.xyxy.flags.c_contiguous
+    assert_same(NativeByteTrack().update(frame, 0.0), ByteTrack().update(frame, 0.0))
+
+
+def test_a_call_from_a_second_thread_at_the_same_time_is_refused_not_obeyed() -> None:
+    class Slow(TrackIds):
+        def next(self) -> int:
+            thread = threading.Thread(target=intrude)
+            thread.start()
+            thread.join()
+            return super().next()
+
+    def intrude() -> None:
+        with pytest.raises(RuntimeError, match="one thread at a time"):
+            tracker.update(Detections.empty(), 1.0)
+        refused.append(True)
+
+    refused: list[bool] = []
+    tracker = NativeByteTrack(ids=Slow())
+    assert tracker.update(make_detections((0, 0, 10, 10)), 0.0).track_id.tolist() == [1]
+    assert refused
+
+
+def test_without_a_native_build_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_byte_track, "_module", None)
+    with pytest.raises(UsageError, match='take backend "python"'):
+        NativeByteTrack()

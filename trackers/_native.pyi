@@ -1,0 +1,42 @@
+from collections.abc import Callable, Sequence
+
+from numpy import float32, float64, int32, int64, uint8
+from numpy.typing import NDArray
+
+def lapjv(cost: NDArray[float64], limit: float) -> tuple[NDArray[int32], NDArray[int32]]: ...
+def assign_sparse(
+    cost: NDArray[float64], limit: float, margin: float = 0.0
+) -> tuple[NDArray[int32], NDArray[int32], bool]: ...
+
+class ByteTrack:
+    def __init__(
+        self,
+        *,
+        high_score: float,
+        low_score: float,
+        new_score: float,
+        high_cost: float,
+        low_cost: float,
+        tentative_cost: float,
+        fuse_score: bool,
+        duplicate_iou: float,
+        lost_s: float,
+        report_detection: bool,
+    ) -> None: ...
+    def reset(self) -> None: ...
+    def update(
+        self,
+        xyxy: NDArray[float32],
+        score: NDArray[float32],
+        class_id: NDArray[int32],
+        time_s: float,
+        take_ids: Callable[[int], Sequence[int]],
+    ) -> tuple[
+        NDArray[int64],
+        NDArray[float32],
+        NDArray[float32],
+        NDArray[int32],
+        NDArray[uint8],
+        NDArray[float32],
+        NDArray[int32],
+    ]: ...

@@ -1,0 +1,83 @@
+"""ByteTrack in C++: the Python twin's answers, ids and boxes alike, at a small part of the cost."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from watchline.detectors.detections import Detections
+from watchline.streams.errors import UsageError
+from watchline.trackers.byte_track import ByteTrackOptions
+from watchline.trackers.tracker import TrackIds
+from watchline.trackers.tracks import Tracks
+
+
+def _native() -> ModuleType | None:
+    try:
+        from watchline.trackers import _native as module
+    except ImportError:  # the pure-Python wheel; a tracker's `backend` says which one runs
+        return None
+    return module
+
+
+_module: Final = _native()
+NATIVE: Final = _module is not None  # is there a native build?
+
+
+class NativeByteTrack:
+    """Follows the objects of one camera; a `Tracker` whose update is one call into C++ without the GIL.
+
+    Source: native/byte_track.cc. Twin: `ByteTrack`, whose docstring says what comes out; ids are equal and boxes equal
+    to the last bit, whatever comes in.
+
+    Raises:
+        UsageError: there is no native build here; see `NATIVE`.
+    """
+
+    backend: Final = "native"
+
+    def __init__(self, options: ByteTrackOptions | None = None, ids: TrackIds | None = None) -> None:
+        if _module is None:
+            raise UsageError('the native trackers are not built here; take backend "python", or install a C++ compiler')
+        option, self._ids = options or ByteTrackOptions(), ids or TrackIds()
+        self._core = _module.ByteTrack(
+            high_score=option.high_score,
+            low_score=option.low_score,
+            new_score=option.new_score,
+            high_cost=option.high_cost,
+            low_cost=option.low_cost,
+            tentative_cost=option.tentative_cost,
+            fuse_score=option.fuse_score,
+            duplicate_iou=option.duplicate_iou,
+            lost_s=option.lost_s,
+            report_detection=option.box == "detection",
+        )
+
+    def reset(self) -> None:
+        """Forgets every track; the ids go on."""
+        self._core.reset()
+
+    def update(self, detections: Detections, time_s: float) -> Tracks:
+        """Takes one frame's detections and returns the tracks seen in it; see `Tracker.update`."""
+        return _tracks(
+            self._core.update(detections.xyxy, detections.score, detections.class_id, time_s, self._take_ids)
+        )
+
+    def _take_ids(self, count: int) -> list[int]:
+        return [self._ids.next() for _ in range(count)]
+
+
+def _tracks(arrays: tuple[NDArray[Any], ...]) -> Tracks:
+    """Returns `Tracks` of arrays that are right by construction: checking them would double the time of an update."""
+    tracks, put = Tracks.__new__(Tracks), object.__setattr__
+    track_id, xyxy, score, class_id, state, age_s, detection = arrays
+    put(tracks, "track_id", track_id)
+    put(tracks, "xyxy", xyxy)
+    put(tracks, "score", score)
+    put(tracks, "class_id", class_id)
+    put(tracks, "state", state)
+    put(tracks, "age_s", age_s)
+    put(tracks, "detection", detection)
+    return tracks
