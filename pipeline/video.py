@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from watchline.pipeline.files import writing
+from watchline.streams.errors import OutputError
 from watchline.streams.frame import U8
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class VideoWriter:
         threads: of the encoder.
 
     Raises:
-        OutputError: at any call, when the file cannot be written; what was written till then stays.
+        OutputError: at any call, when the file cannot be written; what was written till then stays, if it plays.
     """
 
     def __init__(self, path: Path, fps: float, threads: int = 1) -> None:
@@ -108,15 +108,30 @@ class VideoWriter:
         container, self._container = self._container, None
         if container is None or self._stream is None:
             return
-        if self._broken:  # flushing the encoder of a file that never began would end the process
-            with suppress(OSError):  # it was reported by the write that failed
-                container.close()
-            return
-        with writing(self._path):
-            try:
-                self._mux(container, self._stream, None)
-            finally:
-                container.close()
+        told = self._broken  # by the write that failed
+        try:
+            with writing(self._path):
+                try:
+                    if not told:  # flushing the encoder of a file that never began would end the process
+                        self._mux(container, self._stream, None)
+                finally:
+                    container.close()
+        except OutputError:
+            if not _plays(self._path):
+                self._path.unlink(missing_ok=True)
+            if not told:
+                raise
+
+
+def _plays(path: Path) -> bool:
+    """Whether a file that was cut off holds at least one picture."""
+    import av
+
+    try:
+        with av.open(f"file:{path}") as video:
+            return next(video.decode(video=0), None) is not None
+    except (av.error.FFmpegError, OSError):
+        return False
 
 
 def _fitted(rgb: U8, width: int, height: int) -> U8:
