@@ -155,7 +155,7 @@ class _Job:
     def run(self) -> int:
         """Runs all inputs and returns the exit code."""
         codes: list[int] = []
-        for spec in self._inputs:
+        for number, spec in enumerate(self._inputs, start=1):
             try:
                 source = open_source(spec)
             except WatchlineError as error:
@@ -178,7 +178,9 @@ class _Job:
                     continue
             self._tell(summary, folder)
             codes.append(EXIT_CODES[summary.status])
-            if summary.status == "cancelled":
+            if stop.is_set():
+                if number < len(self._inputs):
+                    codes.append(EXIT_CODES["cancelled"])
                 break
         return _overall(codes)
 
