@@ -6,6 +6,8 @@ import io
 import os
 import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 
 def main() -> None:
@@ -19,21 +21,28 @@ def main() -> None:
     from watchline.pipeline.cli.app import app
     from watchline.streams.errors import WatchlineError
 
+    interrupted = False
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
     if heeded:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupt)
     debug = os.environ.get("WATCHLINE_DEBUG") == "1"
     try:
         app()
-    except WatchlineError as error:
-        if debug:
-            raise
-        _end(str(error), error.exit_code)
     except Exception as error:
         if debug:
             raise
+        if interrupted:  # an interrupt in the middle of an import, say, comes out as that import's error
+            _end("interrupted", 130)
+        if isinstance(error, WatchlineError):
+            _end(str(error), error.exit_code)
         _end(f"internal error: {type(error).__name__}: {error}; WATCHLINE_DEBUG=1 shows where", 1)
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int) -> NoReturn:
     print(f"watchline: {message}", file=sys.stderr)  # noqa: T201  # the last word to the user
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,10 +55,11 @@ def run_progress(name: str, frames: int | None, *, quiet: bool) -> Iterator[Show
         yield show
 
 
-def fetch_shown(entry: Entry, cache: Path, mirror: str) -> Path:
+def fetch_shown(entry: Entry, cache: Path, mirror: str, stop: threading.Event | None = None) -> Path:
     """Returns the file of `entry`, fetched if need be.
 
-    Sentences, and a bar where that is a terminal, go to stderr.
+    Sentences, and a bar where that is a terminal, go to stderr. When `stop` is set it ends with a `KeyboardInterrupt`;
+    what has come so far is kept for the next try.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -70,6 +72,8 @@ def fetch_shown(entry: Entry, cache: Path, mirror: str) -> Path:
         task = bars.add_task(entry.name, total=entry.size_bytes, start=False)
 
         def progress(done_bytes: int, total_bytes: int) -> None:
+            if stop and stop.is_set():
+                raise KeyboardInterrupt
             bars.start_task(task)
             bars.update(task, completed=done_bytes, total=total_bytes)
 

@@ -154,6 +154,10 @@ class _Job:
 
     def run(self) -> int:
         """Runs all inputs and returns the exit code."""
+        with _stop_on_signals() as stop:
+            return self._run_all(stop)
+
+    def _run_all(self, stop: threading.Event) -> int:
         codes: list[int] = []
         for number, spec in enumerate(self._inputs, start=1):
             try:
@@ -169,9 +173,9 @@ class _Job:
                 except WatchlineError as error:
                     codes.append(self._refuse(spec, error))
                     continue
-                runner = self._runner = self._runner or self._load()  # if it fails, no input can be run
+                runner = self._runner = self._runner or self._load(stop)  # if it fails, no input can be run
                 try:
-                    with _stop_on_signals() as stop, self._progress(spec, source) as show:
+                    with self._progress(spec, source) as show:
                         summary = runner.run(source, spec, folder, stop, show)
                 except WatchlineError as error:
                     codes.append(self._refuse(spec, error))
@@ -184,9 +188,13 @@ class _Job:
                 break
         return _overall(codes)
 
-    def _load(self) -> Runner:
-        obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror)
-        runner = Runner(load_model(self._options.model, self._cache, obtain), self._options)
+    def _load(self, stop: threading.Event) -> Runner:
+        obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror, stop=stop)
+        try:
+            runner = Runner(load_model(self._options.model, self._cache, obtain), self._options)
+        finally:
+            if stop.is_set():  # nothing was written yet: there is nothing to finish, and no error worth telling
+                raise KeyboardInterrupt
         if runner.note:
             _say(f"watchline: {runner.note}; the CPU runs instead")
         return runner
