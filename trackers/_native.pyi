@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from numpy import float32, float64, int32, int64, uint8
 from numpy.typing import NDArray
@@ -40,3 +41,31 @@ class ByteTrack:
         NDArray[float32],
         NDArray[int32],
     ]: ...
+
+_RowArrays: TypeAlias = tuple[NDArray[int64], NDArray[float64], NDArray[float64], NDArray[int32]]
+
+class ByteTrackReference:
+    def __init__(self, *, track_thresh: float, match_thresh: float, buffer: int, mot20: bool) -> None: ...
+    def reset(self) -> None: ...
+    def held(self) -> NDArray[int64]: ...
+    def step(
+        self, xyxy: NDArray[float64], score: NDArray[float64], take_ids: Callable[[int], Sequence[int]]
+    ) -> _RowArrays | None: ...
+
+class OcSortReference:
+    def __init__(
+        self,
+        *,
+        det_thresh: float,
+        max_age: int,
+        min_hits: int,
+        iou_threshold: float,
+        delta_t: int,
+        inertia: float,
+        use_byte: bool,
+    ) -> None: ...
+    def reset(self) -> None: ...
+    def held(self) -> NDArray[int64]: ...
+    def step(
+        self, xyxy: NDArray[float64], score: NDArray[float64], take_ids: Callable[[int], Sequence[int]]
+    ) -> _RowArrays | None: ...

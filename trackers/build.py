@@ -8,11 +8,12 @@ from typing import Final, Literal, TypeAlias, get_args
 from watchline.streams.errors import UsageError
 from watchline.trackers.byte_track import ByteTrack, ByteTrackOptions
 from watchline.trackers.native_byte_track import NATIVE, NativeByteTrack
+from watchline.trackers.oc_sort import OcSort, OcSortOptions
 from watchline.trackers.tracker import Tracker
 
 Backend: TypeAlias = Literal["auto", "native", "python"]
 
-TRACKERS: Final = ("bytetrack",)
+TRACKERS: Final = ("bytetrack", "ocsort")
 BACKENDS: Final[tuple[str, ...]] = get_args(Backend)
 
 _LEAST_INTERVALS: Final = 3  # a track must outlive a missed frame or two, however far apart frames are
@@ -33,6 +34,17 @@ def byte_track(options: ByteTrackOptions, backend: Backend = "auto") -> Tracker:
     return NativeByteTrack(options) if native else ByteTrack(options)
 
 
+def oc_sort(options: OcSortOptions, backend: Backend = "auto") -> Tracker:
+    """Returns OC-SORT with its mended defaults.
+
+    Raises:
+        UsageError: a native one was asked for; there is none.
+    """
+    if backend == "native":
+        raise UsageError('ocsort has no native backend yet; take backend "auto" or "python"')
+    return OcSort(options)
+
+
 def build_tracker(name: str, interval_s: float = 0.0, score: float = 0.5, backend: Backend = "auto") -> Tracker:
     """Returns a new tracker with its own ids.
 
@@ -40,15 +52,18 @@ def build_tracker(name: str, interval_s: float = 0.0, score: float = 0.5, backen
         name: one of `TRACKERS`.
         interval_s: usual time between two frames, seconds.
         score: least score of a detection that begins a track, in [0, 1]; fainter ones, down to 0.1, keep it alive.
-        backend: one of `BACKENDS`; the answers are the same.
+        backend: one of `BACKENDS`; the answers are the same. Native is there for bytetrack only.
 
     Raises:
-        UsageError: no such tracker or backend; names the nearest and all.
+        UsageError: no such tracker or backend; names the nearest and all. Or no native one of that name.
     """
     for what, value, known in (("tracker", name, TRACKERS), ("backend", backend, BACKENDS)):
         if value not in known:
             near = "".join(f', did you mean "{match}"?' for match in get_close_matches(value, known, n=1))
             raise UsageError(f'no {what} "{value}"{near or ";"} known: {", ".join(known)}')
+    life = life_s(interval_s)
+    if name == "ocsort":
+        low_score = min(OcSortOptions().low_score, score)
+        return oc_sort(OcSortOptions(det_score=score, low_score=low_score, lost_s=life), backend)
     low_score = min(ByteTrackOptions().low_score, score)
-    options = ByteTrackOptions(high_score=score, new_score=score, low_score=low_score, lost_s=life_s(interval_s))
-    return byte_track(options, backend)
+    return byte_track(ByteTrackOptions(high_score=score, new_score=score, low_score=low_score, lost_s=life), backend)

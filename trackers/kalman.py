@@ -45,14 +45,14 @@ def start(place: F64, p_place: F64, p_speed: F64) -> Motion:
     return motion
 
 
-def predict(motion: Motion, q_place: F64, q_speed: F64, steps: float) -> Motion:
+def predict(motion: Motion, q_place: F64, q_speed: F64, steps: F64 | float) -> Motion:
     """Returns the motions `steps` steps later; one leap of n steps equals n leaps of one with the same noise.
 
     Args:
         motion: (N,) of MOTION; not changed.
         q_place: (N, 4) variance that one step adds to the place.
         q_speed: (N, 4) variance that one step adds to the speed.
-        steps: from 0, need not be whole.
+        steps: from 0, need not be whole; one for all or (N, 1).
     """
     later = motion.copy()
     later["place"] += steps * motion["speed"]
@@ -131,14 +131,14 @@ def start_xysr(boxes: F64) -> Motion:
     return start(boxes, np.tile(_XYSR_START, (n, 1)), np.tile(_XYSR_SPEED_START, (n, 1)))
 
 
-def predict_xysr(motion: Motion, steps: float) -> Motion:
+def predict_xysr(motion: Motion, steps: F64 | float) -> Motion:
     """Returns the motions `steps` later with SORT's noise; a box that would shrink to nothing stops shrinking."""
     steady = motion.copy()
-    steady["speed"][:, 2][motion["place"][:, 2] + steps * motion["speed"][:, 2] <= 0] = 0
+    steady["speed"][:, 2:3][motion["place"][:, 2:3] + steps * motion["speed"][:, 2:3] <= 0] = 0
     return drift_xysr(steady, steps)
 
 
-def drift_xysr(motion: Motion, steps: float) -> Motion:
+def drift_xysr(motion: Motion, steps: F64 | float) -> Motion:
     """Returns the motions `steps` later with SORT's noise, wherever that leads."""
     return predict(motion, _XYSR_NOISE, _XYSR_SPEED_NOISE, steps)
 
@@ -165,6 +165,25 @@ def retrace_xysr(motion: Motion, first: F64, last: F64, gap: I64) -> Motion:
         x, y, width, height = (start[on] + step * stride[on]).T
         motion[on] = correct_xysr(motion[on], np.column_stack([x, y, width * height, width / height]))
         motion[gap > step] = drift_xysr(motion[gap > step], steps=1)
+    return motion
+
+
+def follow_xysr(motion: Motion, first: F64, last: F64, steps: F64, stops: I64) -> Motion:
+    """Returns the motions after `last` was seen, and boxes at even stops on a straight way there from `first`.
+
+    Args:
+        motion: (N,) of MOTION, as it was when it had seen `first`; not changed.
+        first: (N, 4) xyxy, the last box seen before.
+        last: (N, 4) xyxy, the box seen now.
+        steps: (N,) from then until now, above 0.
+        stops: (N,) boxes to learn, from 1; the last is `last`, and where there is but one, none is made up.
+    """
+    motion = motion.copy()
+    for stop in range(1, stops.max(initial=0) + 1):
+        on = stops >= stop
+        share = (stop / stops[on])[:, None]
+        box = (1 - share) * first[on] + share * last[on]
+        motion[on] = correct_xysr(predict_xysr(motion[on], (steps / stops)[on, None]), xyxy_to_xysr(box))
     return motion
 
 

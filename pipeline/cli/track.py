@@ -13,9 +13,12 @@ import typer
 from watchline.pipeline.files import write_whole
 from watchline.pipeline.track_files import LAYOUTS, TimedStepper, read_detections, track_lines
 from watchline.streams.errors import UsageError
-from watchline.trackers.build import BACKENDS, Backend, byte_track, life_s
+from watchline.trackers.build import BACKENDS, Backend, byte_track, life_s, oc_sort
 from watchline.trackers.byte_track import ByteTrackOptions
 from watchline.trackers.byte_track_reference import ByteTrackReference
+from watchline.trackers.native_byte_track import NATIVE
+from watchline.trackers.native_reference import NativeByteTrackReference, NativeOcSortReference
+from watchline.trackers.oc_sort import OcSortOptions
 from watchline.trackers.oc_sort_reference import OcSortReference
 from watchline.trackers.reference_options import ByteTrackReferenceOptions, OcSortReferenceOptions
 from watchline.trackers.rows import FrameStepper
@@ -82,16 +85,17 @@ def track(
 def _make(
     tracker: str, preset: str, settings: Sequence[str], fps: float, backend: Backend
 ) -> FrameStepper | TimedStepper:
-    if preset == "reference" and backend == "native":
-        raise UsageError("--backend native: preset reference has none yet; leave --backend out")
+    native = NATIVE if backend == "auto" else backend == "native"
     if (tracker, preset) == ("bytetrack", "reference"):
         values = parse_settings(ByteTrackReferenceOptions, settings, "bytetrack, preset reference")
-        return ByteTrackReference(ByteTrackReferenceOptions(**({"frame_rate": fps} | values)))
+        published = ByteTrackReferenceOptions(**({"frame_rate": fps} | values))
+        return NativeByteTrackReference(published) if native else ByteTrackReference(published)
     if tracker == "ocsort" and preset == "reference":
-        values = parse_settings(OcSortReferenceOptions, settings, "ocsort, preset reference")
-        return OcSortReference(OcSortReferenceOptions(**values))
+        program = OcSortReferenceOptions(**parse_settings(OcSortReferenceOptions, settings, "ocsort, preset reference"))
+        return NativeOcSortReference(program) if native else OcSortReference(program)
     if tracker == "ocsort":
-        raise UsageError('--tracker ocsort: there is no preset "default" of it yet; add --preset reference')
+        values = parse_settings(OcSortOptions, settings, "ocsort, preset default")
+        return TimedStepper(oc_sort(OcSortOptions(**({"lost_s": life_s(1 / fps)} | values)), backend), fps)
     values = parse_settings(ByteTrackOptions, settings, "bytetrack, preset default")
     options = ByteTrackOptions(**({"lost_s": life_s(1 / fps)} | values))
     return TimedStepper(byte_track(options, backend), fps)

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from watchline.detectors.detections import Detections
 from watchline.trackers.byte_track import ByteTrack, ByteTrackOptions
+from watchline.trackers.oc_sort import OcSort, OcSortOptions
+from watchline.trackers.tracker import Tracker
 from watchline.trackers.tracks import Tracks, TrackState
 
 _ROWS = st.tuples(
@@ -31,18 +33,30 @@ def _detections(draw: st.DrawFn) -> Detections:
 
 
 _FRAMES = st.lists(st.tuples(_detections(), st.sampled_from([1, 1, 1, 4, 40])), min_size=1, max_size=12)
-_OPTIONS = st.builds(
+_BYTE_TRACK = st.builds(
     ByteTrackOptions,
     fuse_score=st.booleans(),
     box=st.sampled_from(["filtered", "detection"]),
     lost_s=st.sampled_from([0.2, 1.0, 3.0]),
     duplicate_iou=st.sampled_from([0.3, 0.85]),
 )
+_OC_SORT = st.builds(
+    OcSortOptions,
+    low_score=st.sampled_from([0.1, 0.6]),
+    inertia=st.sampled_from([0.0, 0.2, 1.0]),
+    direction_s=st.sampled_from([0.0, 0.1]),
+    confirm_hits=st.sampled_from([1, 2, 3]),
+    box=st.sampled_from(["filtered", "detection"]),
+    lost_s=st.sampled_from([0.2, 1.0, 3.0]),
+)
+_Options = ByteTrackOptions | OcSortOptions
+_OPTIONS = st.one_of(_BYTE_TRACK, _OC_SORT)
 _Frames = list[tuple[Detections, int]]
 
 
-def _follow(frames: _Frames, options: ByteTrackOptions, start_s: float = 0) -> list[Tracks]:
-    tracker, ticks = ByteTrack(options), 0
+def _follow(frames: _Frames, options: _Options, start_s: float = 0) -> list[Tracks]:
+    tracker: Tracker = OcSort(options) if isinstance(options, OcSortOptions) else ByteTrack(options)
+    ticks = 0
     tracks = []
     for detections, wait in frames:
         ticks += wait
@@ -58,9 +72,7 @@ def _assert_same(a: list[Tracks], b: list[Tracks], but: str = "") -> None:
 
 @settings(deadline=None)
 @given(_FRAMES, _OPTIONS)
-def test_every_track_is_one_detection_and_every_detection_at_most_one_track(
-    frames: _Frames, options: ByteTrackOptions
-) -> None:
+def test_every_track_is_one_detection_and_every_detection_at_most_one_track(frames: _Frames, options: _Options) -> None:
     for tracks, (detections, _) in zip(_follow(frames, options), frames, strict=True):
         assert (np.diff(tracks.track_id) > 0).all()
         assert len(set(tracks.detection.tolist())) == len(tracks)
@@ -75,7 +87,7 @@ def test_every_track_is_one_detection_and_every_detection_at_most_one_track(
 
 @settings(deadline=None)
 @given(_FRAMES, _OPTIONS)
-def test_an_id_keeps_its_class_and_its_birthday(frames: _Frames, options: ByteTrackOptions) -> None:
+def test_an_id_keeps_its_class_and_its_birthday(frames: _Frames, options: _Options) -> None:
     class_of: dict[int, int] = {}
     born: dict[int, float] = {}
     ticks = 0
@@ -88,7 +100,7 @@ def test_an_id_keeps_its_class_and_its_birthday(frames: _Frames, options: ByteTr
 
 @settings(deadline=None)
 @given(_FRAMES, _OPTIONS)
-def test_the_same_input_gives_the_same_tracks_and_stays_as_it_was(frames: _Frames, options: ByteTrackOptions) -> None:
+def test_the_same_input_gives_the_same_tracks_and_stays_as_it_was(frames: _Frames, options: _Options) -> None:
     before = [(d.xyxy.copy(), d.score.copy(), d.class_id.copy()) for d, _ in frames]
     _assert_same(_follow(frames, options), _follow(frames, options))
     for (detections, _), (xyxy, score, class_id) in zip(frames, before, strict=True):
@@ -99,15 +111,13 @@ def test_the_same_input_gives_the_same_tracks_and_stays_as_it_was(frames: _Frame
 
 @settings(deadline=None)
 @given(_FRAMES, _OPTIONS, st.floats(-1e9, 1e9))
-def test_the_zero_of_time_does_not_matter(frames: _Frames, options: ByteTrackOptions, start_s: float) -> None:
+def test_the_zero_of_time_does_not_matter(frames: _Frames, options: _Options, start_s: float) -> None:
     _assert_same(_follow(frames, options), _follow(frames, options, start_s))
 
 
 @settings(deadline=None)
 @given(_FRAMES, _OPTIONS, st.integers(0, 2**32 - 1))
-def test_the_order_of_detections_changes_only_their_row_numbers(
-    frames: _Frames, options: ByteTrackOptions, seed: int
-) -> None:
+def test_the_order_of_detections_changes_only_their_row_numbers(frames: _Frames, options: _Options, seed: int) -> None:
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(len(detections)) for detections, _ in frames]
     shuffled = [(detections[order], wait) for (detections, wait), order in zip(frames, orders, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from watchline.trackers.byte_track_reference import ByteTrackReference
 from watchline.trackers.kalman import F64, Motion
+from watchline.trackers.native_reference import NativeByteTrackReference, NativeOcSortReference
 from watchline.trackers.oc_sort_reference import OcSortReference
 from watchline.trackers.reference_options import ByteTrackReferenceOptions, OcSortReferenceOptions
 from watchline.trackers.rows import FrameStepper
@@ -23,12 +23,18 @@ SEQUENCES = (
     "KITTI-trk-0020-car", "MOT17-02-FRCNN", "MOT17-05-FRCNN", "MOT17-09-FRCNN", "MOT17-10-FRCNN", "PETS09-S2L1",
     "TUD-Campus",
 )  # fmt: skip
-SETTINGS: dict[str, Callable[[], FrameStepper]] = {
-    "bytetrack": ByteTrackReference,
-    "bytetrack_t06_m09": lambda: ByteTrackReference(ByteTrackReferenceOptions(track_thresh=0.6, match_thresh=0.9)),
-    "ocsort": OcSortReference,
-    "ocsort_byte": lambda: OcSortReference(OcSortReferenceOptions(use_byte=True)),
+SETTINGS: dict[str, ByteTrackReferenceOptions | OcSortReferenceOptions] = {
+    "bytetrack": ByteTrackReferenceOptions(),
+    "bytetrack_t06_m09": ByteTrackReferenceOptions(track_thresh=0.6, match_thresh=0.9),
+    "ocsort": OcSortReferenceOptions(),
+    "ocsort_byte": OcSortReferenceOptions(use_byte=True),
 }
+
+
+def make(backend: str, option: ByteTrackReferenceOptions | OcSortReferenceOptions) -> FrameStepper:
+    if isinstance(option, ByteTrackReferenceOptions):
+        return NativeByteTrackReference(option) if backend == "native" else ByteTrackReference(option)
+    return NativeOcSortReference(option) if backend == "native" else OcSortReference(option)
 
 
 @cache
@@ -41,9 +47,14 @@ def frames_of(path: Path) -> list[tuple[F64, F64]]:
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_published_programs_rows_come_out_in_their_order(data_dir: Path, setting: str, sequence: str) -> None:
+@pytest.mark.parametrize("backend", ["python", pytest.param("native", marks=pytest.mark.native)])
+def test_the_published_programs_rows_come_out_in_their_order(
+    request: pytest.FixtureRequest, data_dir: Path, backend: str, setting: str, sequence: str
+) -> None:
+    if backend == "native":
+        request.getfixturevalue("native")
     reference = np.loadtxt(data_dir / "trackers/reference" / setting / f"{sequence}.txt", delimiter=",", ndmin=2)
-    tracker, ours = SETTINGS[setting](), []
+    tracker, ours = make(backend, SETTINGS[setting]), []
     for frame, (xyxy, score) in enumerate(frames_of(data_dir / "trackers/inputs" / f"{sequence}.txt"), 1):
         rows = tracker.step(xyxy, score)
         assert rows.score.tolist() == score[rows.detection].tolist()

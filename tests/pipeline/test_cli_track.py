@@ -79,15 +79,16 @@ def test_mot_files_and_corner_files_of_the_same_boxes_give_the_same_tracks(tmp_p
         assert [row[:2] for row in rows] == [[frame, 1] for frame in range(1, 6)]
 
 
-def test_preset_default_is_the_tracker_of_the_live_road(tmp_path: Path) -> None:
-    scene = worlds.crowd(12)
+@pytest.mark.parametrize("name", ["bytetrack", "ocsort"])
+def test_preset_default_is_the_tracker_of_the_live_road(tmp_path: Path, name: str) -> None:
+    scene, score = worlds.crowd(12), {"bytetrack": 0.5, "ocsort": 0.6}[name]
     lines = [
         ",".join(map(repr, [frame, *map(float, xyxy), float(score)]))
         for frame, found in enumerate(scene.frames, 1)
         for xyxy, score in zip(found.xyxy, found.score, strict=True)
     ]
-    rows = run(of(tmp_path / "crowd.csv", "\n".join(lines)), "--tracker", "bytetrack", "--boxes", "xyxy")
-    tracker = build_tracker("bytetrack", 1 / 30)
+    rows = run(of(tmp_path / "crowd.csv", "\n".join(lines)), "--tracker", name, "--boxes", "xyxy")
+    tracker = build_tracker(name, 1 / 30, score)
     followed = [tracker.update(found, at) for found, at in zip(scene.frames, scene.times, strict=True)]
     assert [row[1] for row in rows] == [track_id for tracks in followed for track_id in tracks.track_id]
     assert [row[6] for row in rows] == [float(score) for tracks in followed for score in tracks.score]
@@ -200,7 +201,11 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
             '--preset "refrence", did you mean "reference"? known: default, reference',
         ),
         (["bytetrack", "--boxes", "xywh"], '--boxes "xywh"; known: tlwh, xyxy'),
-        (["ocsort"], '--tracker ocsort: there is no preset "default" of it yet; add --preset reference'),
+        (
+            ["ocsort", "--backend", "native"],
+            'ocsort has no native backend yet; take backend "auto" or "python"',
+        ),
+        (["ocsort", "--set", "min_iou=2"], "min_iou is 2.0; take a value from 0.01 to 1"),
         (["bytetrack", "--set", "x"], '--set "x": want NAME=VALUE, such as high_score=...'),
         (["bytetrack", "--set", "lost_s=soon"], '--set lost_s: "soon" is no number'),
         (["bytetrack", "--set", "box=round"], '--set box: "round" is none of filtered, detection'),

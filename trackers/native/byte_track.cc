@@ -5,15 +5,12 @@
 #include <cstring>
 #include <tuple>
 
-#include "lapjv.h"
-
 namespace watchline {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kStep = 1.0 / 30;  // seconds; the frame interval that the filter's noise was tuned for
 constexpr double kFar = std::numeric_limits<float>::max();
-constexpr double kMargin = 1e-9;  // sets of pairs whose costs are closer are equal; rounding stays far below
 
 // Returns a key that is smaller for a higher score, a number from 0 to 1; then for a lower row.
 std::uint64_t SortKey(float score, std::size_t row) {
@@ -112,7 +109,8 @@ void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
   weight_.clear();
   for (const int box : boxes) weight_.push_back(fuse ? frame_[box].score : 1.0);
 
-  const std::vector<int>& column_of = Assign(limit);
+  const auto cost = [this](double iou, int column) { return 1 - iou * weight_[column]; };
+  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, cost);
   std::size_t left = 0;
   for (std::size_t i = 0; i < tracks.size(); ++i) {
     const int column = column_of[i];
@@ -126,36 +124,6 @@ void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
   }
   tracks.resize(left);
   boxes.erase(std::remove(boxes.begin(), boxes.end(), kFree), boxes.end());
-}
-
-// Returns the column, a box, of every row, a track: the set of pairs of least total cost 1 - IoU * weight.
-const std::vector<int>& ByteTrack::Assign(double limit) {
-  const std::size_t rows = track_objects_.size(), columns = box_objects_.size();
-  finder_.Find(track_objects_, box_objects_, 1 - limit - kMargin, overlaps_);
-  edges_.start.assign(1, 0);
-  edges_.edge.clear();
-  for (std::size_t i = 0; i < rows; ++i) {
-    for (int k = overlaps_.start[i]; k < overlaps_.start[i + 1]; ++k) {
-      const auto [column, iou] = overlaps_.overlap[k];
-      const double cost = 1 - iou * weight_[column];
-      if (cost <= limit + kMargin) edges_.edge.push_back({column, cost});
-    }
-    edges_.start.push_back(static_cast<int>(edges_.edge.size()));
-  }
-  sparse_.Solve(static_cast<int>(rows), static_cast<int>(columns), edges_, limit);
-  if (sparse_.Unique(edges_, kMargin)) return sparse_.column_of;
-
-  std::vector<double> cost(rows * columns, 1.0);
-  for (std::size_t i = 0; i < rows; ++i) {
-    for (std::size_t j = 0; j < columns; ++j) {
-      if (track_objects_[i].class_id != box_objects_[j].class_id) continue;
-      cost[i * columns + j] = 1 - Iou(track_objects_[i].box, box_objects_[j].box) * weight_[j];
-    }
-  }
-  std::vector<int> row_of(columns);
-  tied_.resize(rows);
-  Lapjv(rows, columns, cost.data(), limit, tied_.data(), row_of.data());
-  return tied_;
 }
 
 // Notes that `track` is seen now as `box`.

@@ -12,8 +12,8 @@
 #include <limits>
 #include <vector>
 
-#include "assign.h"
 #include "kalman.h"
+#include "overlap_assign.h"
 #include "pairs.h"
 
 namespace watchline {
@@ -87,7 +87,6 @@ class ByteTrack {
   void Predict(double time_s);
   void Sort(const DetectionRows& given);
   void Match(Rows& tracks, Rows& boxes, double limit, bool fuse);
-  const std::vector<int>& Assign(double limit);
   void See(Track& track, const Candidate& box, State state) const;
   void JoinDuplicates();
   void RemoveTheRemoved();
@@ -109,11 +108,9 @@ class ByteTrack {
   Rows joined_;             // rows of `live_` that were seen
   std::vector<Object> track_objects_, box_objects_;
   std::vector<double> weight_;  // of the boxes' overlaps
-  PairFinder finder_;
+  OverlapAssignment assignment_;
+  PairFinder finder_;  // of duplicates
   OverlapTable overlaps_;
-  EdgeTable edges_;
-  SparseAssignment sparse_;
-  std::vector<int> tied_;
 };
 
 }  // namespace watchline

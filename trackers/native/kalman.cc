@@ -1,11 +1,18 @@
 #include "kalman.h"
 
+#include <cmath>
+
 namespace watchline {
 namespace {
 
 // Standard deviations: shares of the box height, and for the aspect a number.
 constexpr double kPlace = 1.0 / 20, kSpeed = 1.0 / 160;
 constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5, kAspectMeasured = 1e-1;
+
+// Variances of xysr; the aspect has no speed.
+constexpr double kXysrStart = 10, kXysrSpeedStart[4] = {1e4, 1e4, 1e4, 0};
+constexpr double kXysrNoise[4] = {1, 1, 1, 1}, kXysrSpeedNoise[4] = {1e-2, 1e-2, 1e-4, 0};
+constexpr double kXysrMeasured[4] = {1, 1, 10, 10};
 
 struct Variance {
   double value[4];
@@ -17,6 +24,57 @@ struct Variance {
     value[2] = aspect * aspect;
   }
 };
+
+// A time of `steps`, and what the noise of one step's speed has grown to in it: sums over k = 0 .. steps - 1.
+struct Leap {
+  double steps, grown_place, grown_cross;
+
+  explicit Leap(double steps)
+      : steps(steps), grown_place(steps * (steps - 1) * (2 * steps - 1) / 6), grown_cross(steps * (steps - 1) / 2) {}
+};
+
+void Move(Motion& m, const double* q_place, const double* q_speed, const Leap& leap) {
+  const double steps = leap.steps;
+  for (int k = 0; k < 4; ++k) {
+    m.place[k] += steps * m.speed[k];
+    m.p_place[k] += steps * (2 * m.p_cross[k] + steps * m.p_speed[k]);
+    m.p_cross[k] += steps * m.p_speed[k];
+    m.p_place[k] += steps * q_place[k] + leap.grown_place * q_speed[k];
+    m.p_cross[k] += leap.grown_cross * q_speed[k];
+    m.p_speed[k] += steps * q_speed[k];
+  }
+}
+
+void Correct(Motion& motion, const double* seen, const double* r) {
+  for (int k = 0; k < 4; ++k) {
+    const double gain_place = motion.p_place[k] / (motion.p_place[k] + r[k]);
+    const double gain_speed = motion.p_cross[k] / (motion.p_place[k] + r[k]);
+    const double surprise = seen[k] - motion.place[k];
+    const double p_cross = motion.p_cross[k];
+    motion.place[k] += gain_place * surprise;
+    motion.speed[k] += gain_speed * surprise;
+    motion.p_cross[k] -= gain_place * p_cross;
+    motion.p_speed[k] -= gain_speed * p_cross;
+    motion.p_place[k] -= gain_place * motion.p_place[k];
+  }
+}
+
+void MoveXyah(Motion& m, const Leap& leap) {
+  const Variance q_place(m.place[3], kPlace, kAspect), q_speed(m.place[3], kSpeed, kAspectSpeed);
+  Move(m, q_place.value, q_speed.value, leap);
+}
+
+void MoveXysr(Motion& m) { Move(m, kXysrNoise, kXysrSpeedNoise, Leap(1)); }
+
+struct Size {
+  double width, height;
+};
+
+// Not numbers where area and aspect belong to no box.
+Size SizeOf(const double xysr[4]) {
+  const double width = std::sqrt(xysr[2] * xysr[3]);
+  return {width, xysr[2] / width};
+}
 
 }  // namespace
 
@@ -43,37 +101,64 @@ Motion StartMotion(const Xyah& box) {
 }
 
 void PredictMotions(Motion* motions, std::size_t count, double steps) {
-  // Sums over k = 0 .. steps - 1 of what one step's noise in the speed has grown to k steps later.
-  const double grown_place = steps * (steps - 1) * (2 * steps - 1) / 6, grown_cross = steps * (steps - 1) / 2;
+  const Leap leap(steps);
   for (Motion* m = motions; m < motions + count; ++m) {
-    const Variance q_place(m->place[3], kPlace, kAspect), q_speed(m->place[3], kSpeed, kAspectSpeed);
     for (int k = 2; k < 4; ++k) {
       if (m->place[k] + steps * m->speed[k] <= 0) m->speed[k] = 0;
     }
-    for (int k = 0; k < 4; ++k) {
-      m->place[k] += steps * m->speed[k];
-      m->p_place[k] += steps * (2 * m->p_cross[k] + steps * m->p_speed[k]);
-      m->p_cross[k] += steps * m->p_speed[k];
-      m->p_place[k] += steps * q_place.value[k] + grown_place * q_speed.value[k];
-      m->p_cross[k] += grown_cross * q_speed.value[k];
-      m->p_speed[k] += steps * q_speed.value[k];
-    }
+    MoveXyah(*m, leap);
   }
 }
 
+void DriftMotion(Motion& motion) { MoveXyah(motion, Leap(1)); }
+
 void CorrectMotion(Motion& motion, const Xyah& seen) {
   const Variance r(motion.place[3], kPlace, kAspectMeasured);
+  Correct(motion, seen.value, r.value);
+}
+
+Xysr ToXysr(const Box& box) {
+  const double width = box.x2 - box.x1, height = box.y2 - box.y1;
+  // The 1e-6 is as SORT's users have it: the height comes back 5e-7 off.
+  return {{box.x1 + width / 2, box.y1 + height / 2, width * height, width / (height + 1e-6)}};
+}
+
+Box XysrToBox(const double place[4]) {
+  const Size size = SizeOf(place);
+  const double half_width = size.width / 2, half_height = size.height / 2;
+  return {place[0] - half_width, place[1] - half_height, place[0] + half_width, place[1] + half_height};
+}
+
+Motion StartXysr(const Xysr& box) {
+  Motion motion{};
   for (int k = 0; k < 4; ++k) {
-    const double gain_place = motion.p_place[k] / (motion.p_place[k] + r.value[k]);
-    const double gain_speed = motion.p_cross[k] / (motion.p_place[k] + r.value[k]);
-    const double surprise = seen.value[k] - motion.place[k];
-    const double p_cross = motion.p_cross[k];
-    motion.place[k] += gain_place * surprise;
-    motion.speed[k] += gain_speed * surprise;
-    motion.p_cross[k] -= gain_place * p_cross;
-    motion.p_speed[k] -= gain_speed * p_cross;
-    motion.p_place[k] -= gain_place * motion.p_place[k];
+    motion.place[k] = box.value[k];
+    motion.p_place[k] = kXysrStart;
+    motion.p_speed[k] = kXysrSpeedStart[k];
   }
+  return motion;
+}
+
+void PredictXysr(Motion& motion) {
+  if (motion.place[2] + motion.speed[2] <= 0) motion.speed[2] = 0;
+  MoveXysr(motion);
+}
+
+void CorrectXysr(Motion& motion, const Xysr& seen) { Correct(motion, seen.value, kXysrMeasured); }
+
+Motion RetraceXysr(Motion motion, const Xysr& first, const Xysr& last, std::int64_t gap) {
+  const Size before = SizeOf(first.value), after = SizeOf(last.value);
+  const double start[4] = {first.value[0], first.value[1], before.width, before.height};
+  const double end[4] = {last.value[0], last.value[1], after.width, after.height};
+  double stride[4];
+  for (int k = 0; k < 4; ++k) stride[k] = (end[k] - start[k]) / static_cast<double>(gap);
+  for (std::int64_t step = 1; step <= gap; ++step) {
+    if (step > 1) MoveXysr(motion);
+    double at[4];
+    for (int k = 0; k < 4; ++k) at[k] = start[k] + static_cast<double>(step) * stride[k];
+    CorrectXysr(motion, {{at[0], at[1], at[2] * at[3], at[2] / at[3]}});
+  }
+  return motion;
 }
 
 }  // namespace watchline

@@ -1,11 +1,13 @@
-// Constant-velocity Kalman filters of boxes: centre x, centre y, width / height, height, and their speeds per step.
+// Constant-velocity Kalman filters of boxes: four numbers and their speeds per step.
 //
-// The 8-state filter of the SORT family falls apart into four filters of two states that never touch.
-// Source: noise as in DeepSORT and ByteTrack (arXiv 1703.07402, 2110.06864).
+// ByteTrack measures xyah (centre x, centre y, width / height, height), SORT xysr (centre x, centre y, area, width /
+// height). The 8-state filter of the SORT family falls apart into four filters of two states that never touch.
+// Source: noise as in DeepSORT and ByteTrack (arXiv 1703.07402, 2110.06864); that of xysr as in SORT (1602.00763).
 // Twin: trackers/kalman.py, equal to the last bit: no sum here may be reordered or fused.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "iou.h"
 
@@ -15,8 +17,12 @@ struct Xyah {
   double value[4];  // centre x, centre y, width / height, height
 };
 
+struct Xysr {
+  double value[4];  // centre x, centre y, area, width / height
+};
+
 struct Motion {
-  double place[4];    // as in Xyah
+  double place[4];    // as in Xyah or Xysr
   double speed[4];    // its change per step
   double p_place[4];  // variance of the place,
   double p_cross[4];  // covariance of place and speed,
@@ -32,7 +38,25 @@ Motion StartMotion(const Xyah& box);
 // Moves `count` motions on by `steps`, from 0, need not be whole. A box that would shrink to nothing stops shrinking.
 void PredictMotions(Motion* motions, std::size_t count, double steps);
 
+// Moves `motion` on by one step, wherever that leads.
+void DriftMotion(Motion& motion);
+
 // Corrects `motion` by a box that was seen.
 void CorrectMotion(Motion& motion, const Xyah& seen);
+
+// The same for xysr; no corners are numbers where area and aspect belong to no box.
+
+Xysr ToXysr(const Box& box);
+Box XysrToBox(const double place[4]);
+Motion StartXysr(const Xysr& box);
+
+// Moves `motion` on by one step. A box that would shrink to nothing stops shrinking.
+void PredictXysr(Motion& motion);
+
+void CorrectXysr(Motion& motion, const Xysr& seen);
+
+// Returns `motion`, as predicted for the frame after `first` was seen, as if its box had been seen on a straight way
+// from there to `last`, `gap` frames after `first`, from 1. The result has seen `last`.
+Motion RetraceXysr(Motion motion, const Xysr& first, const Xysr& last, std::int64_t gap);
 
 }  // namespace watchline

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -13,7 +14,9 @@
 
 #include "assign.h"
 #include "byte_track.h"
+#include "byte_track_reference.h"
 #include "lapjv.h"
+#include "oc_sort_reference.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -23,18 +26,20 @@ namespace {
 template <typename Value, int dimensions>
 using Given = nb::ndarray<const Value, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
 using Boxes = nb::ndarray<const float, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+using Any = nb::ndarray<nb::ro, nb::device::cpu>;
 
 template <typename Value>
 nb::object Array(Value* data, std::initializer_list<std::size_t> shape, nb::handle owner) {
   return nb::cast(nb::ndarray<nb::numpy, Value>(data, shape, owner));
 }
 
-nb::object Array(std::vector<int> values) {
-  auto kept = std::make_unique<std::vector<int>>(std::move(values));
-  int* data = kept->data();
+template <typename Value>
+nb::object Array(std::vector<Value> values) {
+  auto kept = std::make_unique<std::vector<Value>>(std::move(values));
+  Value* data = kept->data();
   const std::size_t count = kept->size();
-  nb::capsule owner(kept.release(), [](void* p) noexcept { delete static_cast<std::vector<int>*>(p); });
-  return Array<std::int32_t>(data, {count}, owner);
+  nb::capsule owner(kept.release(), [](void* p) noexcept { delete static_cast<std::vector<Value>*>(p); });
+  return Array<Value>(data, {count}, owner);
 }
 
 // Assignment
@@ -155,6 +160,90 @@ struct ByteTrack {
   }
 };
 
+// Copies boxes and scores; says no where they are not what `Boxes` in trackers/rows.py asks for.
+bool Read(const Any& xyxy, const Any& score, watchline::Frame& frame) {
+  if (xyxy.dtype() != nb::dtype<double>() || xyxy.ndim() != 2 || xyxy.shape(1) != 4) return false;
+  if (score.dtype() != nb::dtype<double>() || score.ndim() != 1 || score.shape(0) != xyxy.shape(0)) return false;
+  constexpr double kMost = std::numeric_limits<float>::max(), kLeast = std::numeric_limits<float>::denorm_min();
+  frame.clear();
+  const auto step = xyxy.stride(0), next = xyxy.stride(1);
+  const auto far = [](double value) { return !(std::abs(value) <= kMost); };
+  for (std::size_t i = 0; i < xyxy.shape(0); ++i) {
+    const double* corner = static_cast<const double*>(xyxy.data()) + static_cast<std::int64_t>(i) * step;
+    const watchline::Box box{corner[0], corner[next], corner[2 * next], corner[3 * next]};
+    const double its_score = static_cast<const double*>(score.data())[static_cast<std::int64_t>(i) * score.stride(0)];
+    if (far(box.x1) || far(box.y1) || far(box.x2) || far(box.y2)) return false;
+    if (!(box.x2 >= box.x1 && box.y2 - box.y1 >= kLeast && its_score >= 0 && its_score <= 1)) return false;
+    frame.push_back({box, its_score});
+  }
+  return true;
+}
+
+// A tracker that counts frames; see native/stepper.h.
+template <typename Core>
+struct Stepper {
+  Core tracker;
+  watchline::Frame frame;
+  std::atomic_flag busy = ATOMIC_FLAG_INIT;
+
+  template <typename Options>
+  explicit Stepper(const Options& options) : tracker(options) {}
+
+  void Reset() {
+    const OneAtATime guard(busy);
+    tracker.Reset();
+  }
+
+  nb::object Held() {
+    const OneAtATime guard(busy);
+    return Array(tracker.Held());
+  }
+
+  // Returns the arrays of `Rows`; None, with nothing changed, where the boxes are not good.
+  nb::object Step(const Any& xyxy, const Any& score, nb::callable take_ids) {
+    const OneAtATime guard(busy);
+    bool good;
+    std::size_t newborn = 0;
+    {
+      nb::gil_scoped_release release;
+      good = Read(xyxy, score, frame);
+      if (good) newborn = tracker.Advance(frame);
+    }
+    if (!good) return nb::none();
+    std::vector<std::int64_t> ids;
+    if (newborn > 0) ids = nb::cast<std::vector<std::int64_t>>(take_ids(newborn));
+    if (ids.size() != newborn) throw std::invalid_argument("take_ids gave another number of ids than asked for");
+    tracker.Begin(frame, ids.data());
+    return Report();
+  }
+
+ private:
+  nb::tuple Report() const {
+    const std::size_t count = tracker.Seen();
+    std::unique_ptr<double[]> memory(new double[count * 7 + 1]);
+    watchline::RowArrays rows;
+    rows.xyxy = memory.get();
+    rows.score = rows.xyxy + 4 * count;
+    rows.track_id = reinterpret_cast<std::int64_t*>(rows.score + count);
+    rows.detection = reinterpret_cast<std::int32_t*>(rows.track_id + count);
+    tracker.Report(rows);
+    nb::capsule owner(memory.release(), [](void* p) noexcept { delete[] static_cast<double*>(p); });
+    return nb::make_tuple(Array(rows.track_id, {count}, owner), Array(rows.xyxy, {count, 4}, owner),
+                          Array(rows.score, {count}, owner), Array(rows.detection, {count}, owner));
+  }
+};
+
+using ByteTrackReference = Stepper<watchline::ByteTrackReference>;
+using OcSortReference = Stepper<watchline::OcSortReference>;
+
+template <typename Core>
+nb::class_<Stepper<Core>> BindStepper(nb::module_& m, const char* name) {
+  return nb::class_<Stepper<Core>>(m, name)
+      .def("reset", &Stepper<Core>::Reset)
+      .def("held", &Stepper<Core>::Held)
+      .def("step", &Stepper<Core>::Step, "xyxy"_a, "score"_a, "take_ids"_a);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -179,4 +268,24 @@ NB_MODULE(_native, m) {
           "fuse_score"_a, "duplicate_iou"_a, "lost_s"_a, "report_detection"_a)
       .def("reset", &ByteTrack::Reset)
       .def("update", &ByteTrack::Update, "xyxy"_a, "score"_a, "class_id"_a, "time_s"_a, "take_ids"_a);
+
+  BindStepper<watchline::ByteTrackReference>(m, "ByteTrackReference")
+      .def(
+          "__init__",
+          [](ByteTrackReference* self, double track_thresh, double match_thresh, std::int64_t buffer, bool mot20) {
+            new (self)
+                ByteTrackReference(watchline::ByteTrackReferenceOptions{track_thresh, match_thresh, buffer, mot20});
+          },
+          nb::kw_only(), "track_thresh"_a, "match_thresh"_a, "buffer"_a, "mot20"_a);
+
+  BindStepper<watchline::OcSortReference>(m, "OcSortReference")
+      .def(
+          "__init__",
+          [](OcSortReference* self, double det_thresh, std::int64_t max_age, std::int64_t min_hits,
+             double iou_threshold, std::int64_t delta_t, double inertia, bool use_byte) {
+            new (self) OcSortReference(watchline::OcSortReferenceOptions{det_thresh, max_age, min_hits, iou_threshold,
+                                                                         delta_t, inertia, use_byte});
+          },
+          nb::kw_only(), "det_thresh"_a, "max_age"_a, "min_hits"_a, "iou_threshold"_a, "delta_t"_a, "inertia"_a,
+          "use_byte"_a);
 }
