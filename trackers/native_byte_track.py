@@ -26,6 +26,17 @@ _module: Final = _native()
 NATIVE: Final = _module is not None  # is there a native build?
 
 
+def built() -> ModuleType:
+    """Returns the native module of the trackers.
+
+    Raises:
+        UsageError: it is not built here; see `NATIVE`.
+    """
+    if _module is None:
+        raise UsageError('the native trackers are not built here; take backend "python", or install a C++ compiler')
+    return _module
+
+
 class NativeByteTrack:
     """Follows the objects of one camera; a `Tracker` whose update is one call into C++ without the GIL.
 
@@ -39,10 +50,8 @@ class NativeByteTrack:
     backend: Final = "native"
 
     def __init__(self, options: ByteTrackOptions | None = None, ids: TrackIds | None = None) -> None:
-        if _module is None:
-            raise UsageError('the native trackers are not built here; take backend "python", or install a C++ compiler')
         option, self._ids = options or ByteTrackOptions(), ids or TrackIds()
-        self._core = _module.ByteTrack(
+        self._core = built().ByteTrack(
             high_score=option.high_score,
             low_score=option.low_score,
             new_score=option.new_score,

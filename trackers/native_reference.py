@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from watchline.streams.errors import UsageError
 from watchline.trackers.kalman import F64
+from watchline.trackers.native_byte_track import built
 from watchline.trackers.reference_options import ByteTrackReferenceOptions, OcSortReferenceOptions
 from watchline.trackers.rows import Boxes, Rows
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import I64
 
 _BUFFER_FPS: Final = 30  # the frame rate that track_buffer is meant for
-
-
-def _native() -> ModuleType | None:
-    try:
-        from watchline.trackers import _native as module
-    except ImportError:  # the pure-Python wheel; a tracker's `backend` says which one runs
-        return None
-    return module
-
-
-_module: Final = _native()
-
-
-def _built() -> ModuleType:
-    if _module is None:
-        raise UsageError('the native trackers are not built here; take backend "python", or install a C++ compiler')
-    return _module
 
 
 class _NativeStepper:
@@ -75,7 +57,7 @@ class NativeByteTrackReference(_NativeStepper):
 
     def __init__(self, options: ByteTrackReferenceOptions | None = None, ids: TrackIds | None = None) -> None:
         option = options or ByteTrackReferenceOptions()
-        core = _built().ByteTrackReference(
+        core = built().ByteTrackReference(
             track_thresh=option.track_thresh,
             match_thresh=option.match_thresh,
             buffer=int(option.frame_rate / _BUFFER_FPS * option.track_buffer),
@@ -95,7 +77,7 @@ class NativeOcSortReference(_NativeStepper):
 
     def __init__(self, options: OcSortReferenceOptions | None = None, ids: TrackIds | None = None) -> None:
         option = options or OcSortReferenceOptions()
-        core = _built().OcSortReference(
+        core = built().OcSortReference(
             det_thresh=option.det_thresh,
             max_age=option.max_age,
             min_hits=option.min_hits,

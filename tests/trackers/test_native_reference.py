@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests import worlds
 from watchline.streams.errors import UsageError
-from watchline.trackers import native_reference
+from watchline.trackers import native_byte_track
 from watchline.trackers.byte_track_reference import ByteTrackReference
 from watchline.trackers.kalman import F64
 from watchline.trackers.native_reference import NativeByteTrackReference, NativeOcSortReference
@@ -293,6 +293,6 @@ def test_a_long_run_with_people_coming_and_going_holds_only_those_of_late(twins:
 def test_without_a_native_build_the_error_says_what_to_take(
     make: Callable[[], FrameStepper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_reference, "_module", None)
+    monkeypatch.setattr(native_byte_track, "_module", None)
     with pytest.raises(UsageError, match=r'not built here; take backend "python"'):
         make()
