@@ -15,7 +15,10 @@ def expect(name: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple
 
     Raises:
         ValueError: names the array, what is wanted and what came.
+        TypeError: it is no array at all.
     """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: want an array of {np.dtype(dtype)}, got {type(array).__name__}")
     fits = array.ndim == len(shape) and all(want in (-1, got) for want, got in zip(shape, array.shape, strict=True))
     if array.dtype != dtype or not fits:
         raise ValueError(f"{name}: want {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from watchline.detectors.detections import Detections
 from watchline.detectors.engine import EngineInfo
 from watchline.streams.frame import ClockSource, Frame, Picture
 from watchline.streams.source import SourceInfo, SourceReport
+from watchline.trackers.state import TrackerState
 from watchline.trackers.tracks import Tracks
 
 LABELS = ("person", "car")
@@ -138,4 +140,10 @@ class OneTrackTracker:
         )
 
     def reset(self) -> None:
+        pass
+
+    def save(self) -> TrackerState:
+        return TrackerState("one track", -math.inf, 2, np.empty(0, [("track_id", np.int64)]))
+
+    def restore(self, state: TrackerState) -> None:
         pass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,25 @@ def crowd(people: int, frames: int = 60, seed: int = 0, fps: float = 30) -> Worl
         shown = [i for i in rng.permutation(people) if rng.random() >= 0.04]
         scenes.append([Sight(i, at[i, 0], at[i, 1], 0.4 * height[i], height[i], score[i]) for i in shown])
     return world(scenes, fps)
+
+
+def churn(frames: int, residents: int = 10, seed: int = 0, fps: float = 30) -> Iterator[tuple[Detections, float]]:
+    """`residents` stroll for ever; passers-by stay a second or two; 4 % are missed.
+
+    Yields a frame's detections and its time; nothing of it is kept.
+    """
+    rng = np.random.default_rng(seed)
+    home, guests = rng.uniform((200, 200), (1700, 900), (residents, 2)), dict[int, Sight]()
+    for i in range(frames):
+        angle = i / fps / 3 + np.arange(residents)
+        place = home + 60 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        sights = [Sight(k, *place[k]) for k in range(residents)]
+        if i % 12 == 0:
+            x, y, score = rng.uniform((0, 0, 0.2), (1900, 1000, 1))
+            guests[i] = Sight(residents + i, x, y, score=score)
+        guests = {at: guest for at, guest in guests.items() if i - at < 15 + at % 45}
+        sights += [replace(guest, x=guest.x + 2 * (i - at)) for at, guest in guests.items()]
+        yield detect([sight for sight in sights if rng.random() >= 0.04]), i / fps
 
 
 def empty(frames: int = 10) -> World:

@@ -9,21 +9,7 @@ def assign_sparse(
     cost: NDArray[float64], limit: float, margin: float = 0.0
 ) -> tuple[NDArray[int32], NDArray[int32], bool]: ...
 
-class ByteTrack:
-    def __init__(
-        self,
-        *,
-        high_score: float,
-        low_score: float,
-        new_score: float,
-        high_cost: float,
-        low_cost: float,
-        tentative_cost: float,
-        fuse_score: bool,
-        duplicate_iou: float,
-        lost_s: float,
-        report_detection: bool,
-    ) -> None: ...
+class _Tracker:
     def reset(self) -> None: ...
     def update(
         self,
@@ -41,6 +27,41 @@ class ByteTrack:
         NDArray[float32],
         NDArray[int32],
     ]: ...
+    def save(self) -> tuple[float, bytes]: ...
+    def restore(self, now_s: float, rows: bytes) -> None: ...
+
+class ByteTrack(_Tracker):
+    def __init__(
+        self,
+        *,
+        high_score: float,
+        low_score: float,
+        new_score: float,
+        high_cost: float,
+        low_cost: float,
+        tentative_cost: float,
+        fuse_score: bool,
+        duplicate_iou: float,
+        lost_s: float,
+        coast_s: float,
+        report_detection: bool,
+    ) -> None: ...
+
+class OcSort(_Tracker):
+    def __init__(
+        self,
+        *,
+        det_score: float,
+        low_score: float,
+        min_iou: float,
+        low_iou: float,
+        inertia: float,
+        direction_s: float,
+        confirm_hits: int,
+        lost_s: float,
+        coast_s: float,
+        report_detection: bool,
+    ) -> None: ...
 
 _RowArrays: TypeAlias = tuple[NDArray[int64], NDArray[float64], NDArray[float64], NDArray[int32]]
 

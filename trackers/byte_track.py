@@ -3,30 +3,31 @@
 Source: Zhang et al., ByteTrack: Multi-Object Tracking by Associating Every Detection Box, ECCV 2022 (arXiv 2110.06864).
 What differs from the authors' program, on purpose: a score equal to a threshold counts; classes never mix; life is in
 seconds and frame intervals may vary; a removed track is gone; two tracks of one object are joined in the same frame;
-an unsure detection also brings a lost track back, at a little less overlap (in synthetic crowds of 200: HOTA 76 to 81).
+an unsure detection also brings a lost track back, at a little less overlap (in synthetic crowds of 200: HOTA 76 to 81);
+the filter's aspect keeps up with the boxes: a width that was wrong once goes in frames, not in a second (81.2 to 83.3
+there; on four MOT17 sequences 39.1 to 40.1, of cars in KITTI 60.3 to 62.3).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
 from watchline.trackers.associate import Candidates, Index, assign, iou_cost
-from watchline.trackers.kalman import F64, MOTION, correct_xyah, predict_xyah, start_xyah, xyah_to_xyxy, xyxy_to_xyah
+from watchline.trackers.kalman import MOTION, follow_xyah, predict_xyah, start_xyah, xyah_to_xyxy, xyxy_to_xyah
+from watchline.trackers.table import STEP_S, TrackTable
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import Tracks, TrackState
 
-_STEP_S: Final = 1 / 30  # the frame interval that the filter's noise was tuned for
-_FAR_PX: Final = float(np.finfo(np.float32).max)
+BYTE_TRACK: Final = "bytetrack"
 
-_LIVE: Final = np.dtype(
+LIVE: Final = np.dtype(
     [
         ("track_id", np.int64),
         ("state", np.uint8),
@@ -38,7 +39,6 @@ _LIVE: Final = np.dtype(
         ("motion", MOTION),  # of the box as xyah
     ]
 )
-_Live: TypeAlias = NDArray[np.void]  # (N,) of _LIVE, ascending by track_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class ByteTrackOptions:
         fuse_score: multiply the IoU of high-score pairs by the score.
         duplicate_iou: a seen and a lost track that overlap more are one object.
         lost_s: seconds that a track may go unseen, so also the longest frame interval that can be followed.
+        coast_s: seconds that an unseen track is still reported, where it is expected; 0: not at all.
         box: "filtered", the Kalman filter's; "detection", as detected.
 
     Raises:
@@ -70,6 +71,7 @@ class ByteTrackOptions:
     fuse_score: bool = True
     duplicate_iou: float = 0.85
     lost_s: float = 1.0
+    coast_s: float = 0.0
     box: Literal["filtered", "detection"] = "filtered"
 
     def __post_init__(self) -> None:
@@ -77,12 +79,13 @@ class ByteTrackOptions:
             raise UsageError(f'box is "{self.box}"; take "filtered" or "detection"')
         scores = [("high_score", 0, 1), ("low_score", 0, self.high_score), ("new_score", self.high_score, 1)]
         costs = [(name, 0, 0.99) for name in ("high_cost", "low_cost", "tentative_cost")]
-        for name, low, high in (*scores, *costs, ("duplicate_iou", 0, 1), ("lost_s", 0, 86400)):
+        times = [("lost_s", 0, 86400), ("coast_s", 0, 86400)]
+        for name, low, high in (*scores, *costs, ("duplicate_iou", 0, 1), *times):
             if not low <= getattr(self, name) <= high:  # NaN too
                 raise UsageError(f"{name} is {getattr(self, name)}; take a value from {low} to {high}")
 
 
-class ByteTrack:
+class ByteTrack(TrackTable):
     """Follows the objects of one camera; a `Tracker` in NumPy.
 
     The tracks come out ascending by id. Ids are given in the order of falling scores, so the order of the
@@ -90,17 +93,9 @@ class ByteTrack:
     after `reset`, are believed at once; later ones when they are seen in the next frame again.
     """
 
-    backend: Final = "python"
-
     def __init__(self, options: ByteTrackOptions | None = None, ids: TrackIds | None = None) -> None:
+        super().__init__(BYTE_TRACK, LIVE, ids or TrackIds())
         self._options = options or ByteTrackOptions()
-        self._ids = ids or TrackIds()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets every track; the ids go on."""
-        self._live: _Live = np.empty(0, _LIVE)
-        self._now_s = -math.inf  # no frame yet
 
     def update(self, detections: Detections, time_s: float) -> Tracks:
         """Takes one frame's detections and returns the tracks seen in it; see `Tracker.update`."""
@@ -124,16 +119,11 @@ class ByteTrack:
 
     def _predict(self, time_s: float) -> None:
         """Moves the clock and the tracks that are not too old on to `time_s`."""
-        if not math.isfinite(time_s) or time_s <= self._now_s:
-            raise ValueError(f"time_s is {time_s}, want a number above {self._now_s}, the time of the frame before")
-        before_s, self._now_s = self._now_s, time_s
-        live = self._live = self._live[self._since(self._live["seen_s"]) <= self._options.lost_s]
+        before_s = self._now_s
+        self._move_clock(time_s, self._options.lost_s)
+        live = self._live
         live["motion"]["speed"][live["state"] == TrackState.LOST, 3] = 0  # an unseen object keeps its height
-        live["motion"] = predict_xyah(live["motion"], float(self._since(before_s)) / _STEP_S)
-
-    def _since(self, time_s: F64 | float) -> F64:
-        """Returns the seconds since `time_s`, to the microsecond: a far-off zero of time must not change results."""
-        return np.asarray(self._now_s - time_s, np.float64).round(6)
+        live["motion"] = predict_xyah(live["motion"], float(self._since(before_s)) / STEP_S)
 
     def _match(self, tracks: Index, frame: Candidates, boxes: Index, limit: float, fuse: bool) -> tuple[Index, Index]:
         """Gives `boxes`, rows of `frame`, to `tracks`, rows of the live ones; returns what is left of both."""
@@ -142,7 +132,7 @@ class ByteTrack:
         cost = iou_cost(expected, frame.xyxy[boxes], live["class_id"][tracks], frame.class_id[boxes], weight)
         pairs = assign(cost, limit)
         matched, seen = tracks[pairs.rows], boxes[pairs.columns]
-        live["motion"][matched] = correct_xyah(live["motion"][matched], xyxy_to_xyah(frame.xyxy[seen]))
+        live["motion"][matched] = follow_xyah(live["motion"][matched], xyxy_to_xyah(frame.xyxy[seen]))
         self._see(matched, frame, seen, TrackState.CONFIRMED)
         return tracks[pairs.free_rows], boxes[pairs.free_columns]
 
@@ -168,22 +158,14 @@ class ByteTrack:
 
     def _begin(self, frame: Candidates, boxes: Index, state: TrackState) -> None:
         """Begins a track with each of `boxes`, rows of `frame`."""
-        fresh = np.zeros(len(boxes), _LIVE)
+        fresh = np.zeros(len(boxes), LIVE)
         fresh["track_id"], fresh["born_s"] = [self._ids.next() for _ in boxes], self._now_s
         fresh["motion"] = start_xyah(xyxy_to_xyah(frame.xyxy[boxes]))
         self._live = np.concatenate([self._live, fresh])
         self._see(np.arange(len(self._live) - len(boxes), len(self._live)), frame, boxes, state)
 
     def _report(self, detected: F32) -> Tracks:
-        """Returns the confirmed tracks: all that are not lost now."""
-        seen = self._live[self._live["state"] == TrackState.CONFIRMED]
-        filtered = np.clip(xyah_to_xyxy(seen["motion"]["place"]), -_FAR_PX, _FAR_PX).astype(np.float32)
-        return Tracks(
-            track_id=seen["track_id"].copy(),
-            xyxy=filtered if self._options.box == "filtered" else detected[seen["detection"]],
-            score=seen["score"].copy(),
-            class_id=seen["class_id"].copy(),
-            state=seen["state"].copy(),
-            age_s=self._since(seen["born_s"]).astype(np.float32),
-            detection=seen["detection"].copy(),
-        )
+        """Returns the confirmed tracks: all that are not lost now, and those that coast."""
+        seen, lost = (self._live["state"] == state for state in (TrackState.CONFIRMED, TrackState.LOST))
+        places, given = xyah_to_xyxy(self._live["motion"]["place"]), self._options.box == "detection"
+        return self._tracks(seen, lost, places, detected if given else None, self._options.coast_s)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
-from watchline.trackers.byte_track import ByteTrackOptions
+from watchline.trackers.byte_track import BYTE_TRACK, LIVE, ByteTrackOptions
+from watchline.trackers.state import TrackerState
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import Tracks
 
@@ -37,32 +39,20 @@ def built() -> ModuleType:
     return _module
 
 
-class NativeByteTrack:
-    """Follows the objects of one camera; a `Tracker` whose update is one call into C++ without the GIL.
+class NativeTracker:
+    """What the native trackers share: a `Tracker` whose update is one call into C++ without the GIL.
 
-    Source: native/byte_track.cc. Twin: `ByteTrack`, whose docstring says what comes out; ids are equal and boxes equal
-    to the last bit, whatever comes in.
-
-    Raises:
-        UsageError: there is no native build here; see `NATIVE`.
+    Args:
+        core: the tracker, of the module `built`.
+        kind: its name in `TrackerState`.
+        layout: of the twin's table; the tracks are saved as its bytes.
+        ids: gives the new tracks theirs.
     """
 
     backend: Final = "native"
 
-    def __init__(self, options: ByteTrackOptions | None = None, ids: TrackIds | None = None) -> None:
-        option, self._ids = options or ByteTrackOptions(), ids or TrackIds()
-        self._core = built().ByteTrack(
-            high_score=option.high_score,
-            low_score=option.low_score,
-            new_score=option.new_score,
-            high_cost=option.high_cost,
-            low_cost=option.low_cost,
-            tentative_cost=option.tentative_cost,
-            fuse_score=option.fuse_score,
-            duplicate_iou=option.duplicate_iou,
-            lost_s=option.lost_s,
-            report_detection=option.box == "detection",
-        )
+    def __init__(self, core: Any, kind: str, layout: np.dtype[Any], ids: TrackIds) -> None:
+        self._core, self._kind, self._layout, self._ids = core, kind, layout, ids
 
     def reset(self) -> None:
         """Forgets every track; the ids go on."""
@@ -74,8 +64,46 @@ class NativeByteTrack:
             self._core.update(detections.xyxy, detections.score, detections.class_id, time_s, self._take_ids)
         )
 
+    def save(self) -> TrackerState:
+        """Returns what is known now; see `Tracker.save`."""
+        now_s, rows = self._core.save()
+        return TrackerState(self._kind, now_s, self._ids.upcoming, np.frombuffer(rows, self._layout))
+
+    def restore(self, state: TrackerState) -> None:
+        """Goes on from `state`; see `Tracker.restore`."""
+        self._core.restore(state.now_s, state.rows_for(self._kind, self._layout).tobytes())
+        self._ids.skip_to(state.next_id)
+
     def _take_ids(self, count: int) -> list[int]:
         return [self._ids.next() for _ in range(count)]
+
+
+class NativeByteTrack(NativeTracker):
+    """Follows the objects of one camera as `ByteTrack` does.
+
+    Source: native/byte_track.cc. Twin: `ByteTrack`, whose docstring says what comes out; ids are equal and boxes equal
+    to the last bit, whatever comes in.
+
+    Raises:
+        UsageError: there is no native build here; see `NATIVE`.
+    """
+
+    def __init__(self, options: ByteTrackOptions | None = None, ids: TrackIds | None = None) -> None:
+        option = options or ByteTrackOptions()
+        core = built().ByteTrack(
+            high_score=option.high_score,
+            low_score=option.low_score,
+            new_score=option.new_score,
+            high_cost=option.high_cost,
+            low_cost=option.low_cost,
+            tentative_cost=option.tentative_cost,
+            fuse_score=option.fuse_score,
+            duplicate_iou=option.duplicate_iou,
+            lost_s=option.lost_s,
+            coast_s=option.coast_s,
+            report_detection=option.box == "detection",
+        )
+        super().__init__(core, BYTE_TRACK, LIVE, ids or TrackIds())
 
 
 def _tracks(arrays: tuple[NDArray[Any], ...]) -> Tracks:

@@ -3,32 +3,32 @@
 Source: Cao et al., Observation-Centric SORT, CVPR 2023 (arXiv 2203.14360).
 What differs from the authors' program, on purpose: a score equal to a threshold counts; classes never mix; life is in
 seconds and frame intervals may vary; pairs that do not overlap are never weighed; the box that begins a track is an
-observation; a box after a gap is learnt once; a confirmed track is reported again at once after a miss.
+observation; a box after a gap is learnt once; a confirmed track is reported again at once after a miss; sizes lag less.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
-from watchline.trackers.associate import Candidates, Index, assign, iou_cost
+from watchline.trackers.associate import Candidates, Index, agreement, assign, directions, iou_cost
 from watchline.trackers.kalman import F64, MOTION, follow_xysr, predict_xysr, start_xysr, xysr_to_xyxy, xyxy_to_xysr
+from watchline.trackers.table import STEP_S, TrackTable
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import Tracks, TrackState
 
-_STEP_S: Final = 1 / 30  # the frame interval that the filter's noise was tuned for
-_FAR_PX: Final = float(np.finfo(np.float32).max)
+OC_SORT: Final = "ocsort"
+
 _PAST: Final = 8  # observations kept of a track
 _MOST_STOPS: Final = 30  # boxes made up on the way through a gap
 
-_LIVE: Final = np.dtype(
+LIVE: Final = np.dtype(
     [
         ("track_id", np.int64),
         ("state", np.uint8),
@@ -45,7 +45,6 @@ _LIVE: Final = np.dtype(
         ("motion", MOTION),  # of the box as xysr, as it was at `seen_s`
     ]
 )
-_Live: TypeAlias = NDArray[np.void]  # (N,) of _LIVE, ascending by track_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ class OcSortOptions:
         direction_s: seconds back to the box that a direction is taken from.
         confirm_hits: detections in a row, the first counts, before a track is reported.
         lost_s: seconds that a track may go unseen, so also the longest frame interval that can be followed.
+        coast_s: seconds that an unseen track is still reported, where it is expected; 0: not at all.
         box: "detection", as detected; "filtered", the Kalman filter's: smoother, better where boxes jitter.
 
     Raises:
@@ -75,6 +75,7 @@ class OcSortOptions:
     direction_s: float = 0.1
     confirm_hits: int = 2
     lost_s: float = 1.0
+    coast_s: float = 0.0
     box: Literal["filtered", "detection"] = "filtered"
 
     def __post_init__(self) -> None:
@@ -82,12 +83,13 @@ class OcSortOptions:
             raise UsageError(f'box is "{self.box}"; take "filtered" or "detection"')
         scores = [("det_score", 0, 1), ("low_score", 0, self.det_score)]
         pairs = [("min_iou", 0.01, 1), ("low_iou", 0.01, 1), ("inertia", 0, 1), ("direction_s", 0, 10)]
-        for name, low, high in (*scores, *pairs, ("confirm_hits", 1, 1000), ("lost_s", 0, 86400)):
+        times = [("lost_s", 0, 86400), ("coast_s", 0, 86400)]
+        for name, low, high in (*scores, *pairs, ("confirm_hits", 1, 1000), *times):
             if not low <= getattr(self, name) <= high:  # NaN too
                 raise UsageError(f"{name} is {getattr(self, name)}; take a value from {low} to {high}")
 
 
-class OcSort:
+class OcSort(TrackTable):
     """Follows the objects of one camera; a `Tracker` in NumPy.
 
     The tracks come out ascending by id. Ids are given in the order of falling scores, so the order of the
@@ -95,27 +97,18 @@ class OcSort:
     after `reset`, are believed at once; later ones when they are seen in `confirm_hits` frames in a row.
     """
 
-    backend: Final = "python"
-
     def __init__(self, options: OcSortOptions | None = None, ids: TrackIds | None = None) -> None:
+        super().__init__(OC_SORT, LIVE, ids or TrackIds())
         self._options = options or OcSortOptions()
-        self._ids = ids or TrackIds()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets every track; the ids go on."""
-        self._live: _Live = np.empty(0, _LIVE)
-        self._now_s = -math.inf  # no frame yet
 
     def update(self, detections: Detections, time_s: float) -> Tracks:
         """Takes one frame's detections and returns the tracks seen in it; see `Tracker.update`."""
-        if not math.isfinite(time_s) or time_s <= self._now_s:
-            raise ValueError(f"time_s is {time_s}, want a number above {self._now_s}, the time of the frame before")
-        option, frame, first, self._now_s = self._options, Candidates.of(detections), self._now_s == -math.inf, time_s
-        live = self._live = self._live[self._since(self._live["seen_s"]) <= option.lost_s]
+        option, frame, first = self._options, Candidates.of(detections), self._now_s == -math.inf
+        self._move_clock(time_s, option.lost_s)
+        live = self._live
         high = np.flatnonzero(frame.score >= option.det_score)
         low = np.flatnonzero((frame.score >= option.low_score) & (frame.score < option.det_score))
-        expected = xysr_to_xyxy(predict_xysr(live["motion"], self._since(live["seen_s"])[:, None] / _STEP_S)["place"])
+        expected = self._expected()
         missed, new = self._match(np.arange(len(live)), frame, high, expected, option.min_iou, self._turns())
         missed, _ = self._match(missed, frame, low, expected, option.low_iou)
         missed, new = self._match(missed, frame, new, live["past"][:, 0], option.min_iou)
@@ -125,9 +118,10 @@ class OcSort:
         self._live["state"][self._live["streak"] >= (1 if first else option.confirm_hits)] = TrackState.CONFIRMED
         return self._report(detections.xyxy)
 
-    def _since(self, time_s: F64 | float) -> F64:
-        """Returns the seconds since `time_s`, to the microsecond: a far-off zero of time must not change results."""
-        return np.asarray(self._now_s - time_s, np.float64).round(6)
+    def _expected(self) -> F64:
+        """Returns (N, 4) xyxy, where each track's motion leads until now."""
+        steps = self._since(self._live["seen_s"])[:, None] / STEP_S
+        return xysr_to_xyxy(predict_xysr(self._live["motion"], steps)["place"])
 
     def _turns(self) -> F64:
         """Returns (N, 4) xyxy, each track's oldest observation of the last `direction_s` seconds; else its newest."""
@@ -145,9 +139,8 @@ class OcSort:
         cost = iou_cost(places[tracks], seen, live["class_id"][tracks], frame.class_id[boxes])
         apart = cost > 1 - least
         if turn is not None:
-            away = _directions(turn[tracks, None], seen[None])
-            cosine = (away * live["direction"][tracks, None]).sum(axis=2).clip(-1, 1)
-            cost -= self._options.inertia * (0.5 - np.arccos(cosine) / math.pi) * frame.score[boxes]
+            away = directions(turn[tracks, None], seen[None])
+            cost -= self._options.inertia * agreement(away, live["direction"][tracks, None]) * frame.score[boxes]
         cost[apart] = 9  # never
         pairs = assign(cost, 1)
         self._see(tracks[pairs.rows], frame, boxes[pairs.columns])
@@ -156,8 +149,8 @@ class OcSort:
     def _see(self, tracks: Index, frame: Candidates, boxes: Index) -> None:
         """Gives `boxes`, rows of `frame`, to `tracks`, rows of the live ones, and mends their motion through a gap."""
         live, known, box = self._live, self._live[tracks], frame.xyxy[boxes]
-        live["direction"][tracks] = _directions(self._turns()[tracks], box)
-        steps, stops = self._since(known["seen_s"]) / _STEP_S, np.minimum(known["missed"] + 1, _MOST_STOPS)
+        live["direction"][tracks] = directions(self._turns()[tracks], box)
+        steps, stops = self._since(known["seen_s"]) / STEP_S, np.minimum(known["missed"] + 1, _MOST_STOPS)
         live["motion"][tracks] = follow_xysr(known["motion"], known["past"][:, 0], box, steps, stops)
         self._note(tracks, frame, boxes)
 
@@ -174,26 +167,14 @@ class OcSort:
 
     def _begin(self, frame: Candidates, boxes: Index) -> None:
         """Begins a track with each of `boxes`, rows of `frame`."""
-        fresh = np.zeros(len(boxes), _LIVE)
+        fresh = np.zeros(len(boxes), LIVE)
         fresh["track_id"], fresh["born_s"], fresh["past_s"] = [self._ids.next() for _ in boxes], self._now_s, -math.inf
         fresh["motion"] = start_xysr(xyxy_to_xysr(frame.xyxy[boxes]))
         self._live = np.concatenate([self._live, fresh])
         self._note(np.arange(len(self._live) - len(boxes), len(self._live)), frame, boxes)
 
     def _report(self, detected: F32) -> Tracks:
-        """Returns the confirmed tracks that are seen now."""
-        seen = self._live[(self._live["state"] == TrackState.CONFIRMED) & (self._live["missed"] == 0)]
-        filtered = np.clip(xysr_to_xyxy(seen["motion"]["place"]), -_FAR_PX, _FAR_PX).astype(np.float32)
-        return Tracks(
-            xyxy=filtered if self._options.box == "filtered" else detected[seen["detection"]],
-            age_s=self._since(seen["born_s"]).astype(np.float32),
-            **{name: seen[name].copy() for name in ("track_id", "score", "class_id", "state", "detection")},
-        )
-
-
-def _directions(start: F64, end: F64) -> F64:
-    """Returns (..., 2) unit vectors from the centres of (..., 4) xyxy `start` to those of `end`; zeros: same place."""
-    way = (end[..., :2] + end[..., 2:]) / 2 - (start[..., :2] + start[..., 2:]) / 2
-    length = np.hypot(way[..., :1], way[..., 1:])
-    unit: F64 = np.divide(way, length, out=np.zeros_like(way), where=length > 0)
-    return unit
+        """Returns the confirmed tracks that are seen now, and those that coast."""
+        confirmed, seen = self._live["state"] == TrackState.CONFIRMED, self._live["missed"] == 0
+        given = detected if self._options.box == "detection" else None
+        return self._tracks(confirmed & seen, confirmed & ~seen, self._expected(), given, self._options.coast_s)

@@ -16,8 +16,12 @@ import numpy as np
 from watchline.detectors.boxes import expect
 from watchline.detectors.detections import I32, Detections
 from watchline.trackers.kalman import F64
+from watchline.trackers.state import TrackerState
+from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import I64, Tracks, TrackState
 
+_KIND: Final = "reference"
+_NO_TRACKS: Final = np.dtype([("track_id", np.int64)])
 _FAR_PX: Final = float(np.finfo(np.float32).max)
 _LEAST_PX: Final = float(np.finfo(np.float32).smallest_subnormal)
 
@@ -62,7 +66,7 @@ class Rows:
         track_id: (N,) int64, from 1.
         xyxy: (N, 4) float64, pixels.
         score: (N,) float64, of the detection.
-        detection: (N,) int32, row in the frame's `Boxes`.
+        detection: (N,) int32, row in the frame's `Boxes`; -1 where the track is coasting.
 
     >>> len(Rows.empty())
     0
@@ -117,10 +121,14 @@ class SteppedTracker:
 
     It counts calls, not seconds: `time_s` must rise, and gives the tracks their age, but a dropped frame
     is a frame that never was. Classes take no part; a track has that of the detection it is seen by.
+
+    Args:
+        stepper: does the work.
+        ids: the same that `stepper` gives to its tracks.
     """
 
-    def __init__(self, stepper: FrameStepper) -> None:
-        self._stepper = stepper
+    def __init__(self, stepper: FrameStepper, ids: TrackIds) -> None:
+        self._stepper, self._ids = stepper, ids
         self._forget()
 
     @property
@@ -132,6 +140,17 @@ class SteppedTracker:
         """Forgets every track; the ids go on."""
         self._stepper.reset()
         self._forget()
+
+    def save(self) -> TrackerState:
+        """Returns the clock and the next id alone: the published programs have no restart, so tracks end with one."""
+        return TrackerState(_KIND, self._now_s, self._ids.upcoming, np.empty(0, _NO_TRACKS))
+
+    def restore(self, state: TrackerState) -> None:
+        """Forgets every track and goes on with the ids of `state`; see `Tracker.restore`."""
+        state.rows_for(_KIND, _NO_TRACKS)
+        self.reset()
+        self._now_s = state.now_s
+        self._ids.skip_to(state.next_id)
 
     def _forget(self) -> None:
         self._now_s = -math.inf

@@ -75,6 +75,11 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.track_id)
 
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(N,) bool: has the track a detection in this frame? Else it is coasting."""
+        return self.detection >= 0
+
     def __getitem__(self, rows: Rows) -> Self:
         return type(self)(
             self.track_id[rows],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from watchline.detectors.detections import Detections
-from watchline.trackers.associate import Candidates, assign, iou_cost
+from watchline.trackers.associate import Candidates, agreement, assign, directions, iou_cost
 from watchline.trackers.kalman import F64
 
 BOXES = np.array([[0.0, 0, 10, 10], [5, 0, 15, 10], [50, 50, 60, 60]])
@@ -73,3 +73,21 @@ def test_candidates_do_not_depend_on_the_order_given_and_know_where_they_came_fr
     np.testing.assert_array_equal(a.xyxy, xyxy[a.detection])
     np.testing.assert_array_equal(a.detection, swap[b.detection])
     assert a.score.tolist() == sorted(score.tolist(), reverse=True)
+
+
+def test_agreement_is_the_angle_and_never_rises_with_it() -> None:
+    angle = np.linspace(0, np.pi, 2001)
+    ways = np.column_stack([np.cos(angle), np.sin(angle)])
+    found = agreement(ways, np.array([1.0, 0]))
+    np.testing.assert_allclose(found, 0.5 - angle / np.pi, atol=1.5e-5)
+    assert (np.diff(found) < 0).all()
+    assert agreement(np.array([1 + 1e-12, 0]), np.array([1.0, 0])) == 0.5  # rounding makes no NaN
+    assert agreement(np.zeros(2), np.array([1.0, 0])) == 0
+
+
+def test_directions_are_unit_vectors_between_centres_however_near_and_zeros_at_one_place() -> None:
+    start, tiny = np.array([[0.0, 0, 10, 10]]), float(np.finfo(np.float32).smallest_subnormal)
+    ends = np.array([[30.0, 40, 40, 50], [0, 0, 10, 10], [-1e38, 0, 10 - 1e38, 10]])
+    np.testing.assert_allclose(directions(start, ends), np.array([[0.6, 0.8], [0, 0], [-1, 0]]))
+    near = directions(np.zeros((1, 4)), np.array([[0, 0, 0, 2 * tiny]]))
+    np.testing.assert_allclose(near, np.array([[0.0, 1]]))

@@ -210,6 +210,14 @@ def test_a_lost_and_a_seen_track_of_one_object_become_one_under_the_id_of_the_lo
     assert len(tracker._live) == 1
 
 
+def test_a_person_who_first_showed_an_arm_is_soon_as_narrow_as_the_boxes_say() -> None:
+    frames = [box(0, 0, 80, 100), *[box(20, 0, 60, 100)] * 8]
+    tracker = ByteTrack()
+    last = [tracker.update(frame, i / 30) for i, frame in enumerate(frames)][-1]
+    assert last.track_id.tolist() == [1]
+    np.testing.assert_allclose(last.xyxy, [[20, 0, 60, 100]], atol=1)  # as ByteTrack's authors have it: 14 pixels off
+
+
 # One tracker leaves the others alone
 
 
@@ -301,7 +309,7 @@ def test_twenty_thousand_frames_of_churn_keep_the_tracker_small() -> None:
         most = max(most, len(tracker._live))
     assert shown > 14_000
     assert most <= 10  # 30 frames of life, a new visitor every 4
-    assert set(vars(tracker)) == {"_options", "_ids", "_live", "_now_s"}  # nothing else to grow
+    assert set(vars(tracker)) == {"_kind", "_layout", "_options", "_ids", "_live", "_now_s"}  # nothing else to grow
 
 
 def test_fifty_people_take_little_time() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import lap
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from watchline.trackers.kalman import F64
 
@@ -41,6 +42,8 @@ KINDS: dict[str, Callable[[Random, tuple[int, int]], F64]] = {
     "equal columns": lambda rng, shape: np.repeat(rng.random((shape[0], 1)), shape[1], axis=1),
     "some lines twice": _equal_lines,
     "sums": lambda rng, shape: np.add.outer(rng.random(shape[0]), rng.random(shape[1])),  # every answer is the best
+    "products": lambda rng, shape: np.multiply.outer(rng.random(shape[0]), rng.random(shape[1])),  # long searches
+    "distances": lambda rng, shape: np.abs(np.subtract.outer(rng.random(shape[0]), rng.random(shape[1]))),
 }
 
 
@@ -57,6 +60,33 @@ def test_ties_are_settled_as_lap_settles_them(kind: str, limited: bool) -> None:
         column_of, row_of = _native.lapjv(cost, limit)
         np.testing.assert_array_equal(column_of, columns, err_msg=f"seed {seed}")
         np.testing.assert_array_equal(row_of, rows, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sparse_answer_is_one_of_the_best_and_laps_where_there_is_but_one(kind: str) -> None:
+    found = 0
+    for seed in range(250):
+        rng = np.random.default_rng(seed)
+        most = 121 if seed % 10 == 0 else 31 if seed % 5 == 0 else 9
+        shape = int(rng.integers(1, most)), int(rng.integers(1, most))
+        cost = np.ascontiguousarray(KINDS[kind](rng, shape), dtype=np.float64)
+        limit = float(rng.choice([0.0, 0.1, 0.3, 0.5, 0.8, 0.9, 1.0, 5.0, -0.3]))
+        _, columns, _ = lap.lapjv(cost, extend_cost=True, cost_limit=limit)
+        column_of, row_of, unique = _native.assign_sparse(cost, limit, 1e-9)
+        paired = np.flatnonzero(column_of >= 0)
+        np.testing.assert_array_equal(row_of[column_of[paired]], paired)
+        assert (row_of >= 0).sum() == len(paired)
+        assert gain(cost, column_of, limit) == pytest.approx(gain(cost, columns, limit), abs=1e-9), seed
+        if unique:
+            np.testing.assert_array_equal(column_of, columns, err_msg=f"seed {seed}")
+        found += unique
+    assert kind not in ("random", "products", "distances") or found > 50  # where there is but one, that is noticed
+
+
+def gain(cost: F64, column_of: NDArray[np.int32], limit: float) -> float:
+    """What the pairs cost less than if all stayed alone."""
+    paired = np.flatnonzero(column_of >= 0)
+    return float((limit - cost[paired, column_of[paired]]).sum())
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tests import worlds
 from tests.fakes import make_detections
+from tests.trackers import twins
+from tests.trackers.twins import Frames, assert_same
 from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
 from watchline.trackers import native_byte_track
@@ -20,8 +22,6 @@ from watchline.trackers.tracker import Tracker, TrackIds
 from watchline.trackers.tracks import Tracks
 
 pytestmark = [pytest.mark.native, pytest.mark.usefixtures("native")]
-
-BIG, TINY = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
 
 _OPTIONS = st.builds(
     ByteTrackOptions,
@@ -33,113 +33,51 @@ _OPTIONS = st.builds(
     fuse_score=st.booleans(),
     duplicate_iou=st.sampled_from([0.0, 0.3, 0.85, 1.0]),
     lost_s=st.sampled_from([0.0, 0.2, 1.0, 3.0]),
+    coast_s=st.sampled_from([0.0, 0.04, 1.0, 86400.0]),
     box=st.sampled_from(["filtered", "detection"]),
 )
-_SCORES = st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.5, 0.6, 0.9, 1.0]) | st.floats(0, 1, width=32)
-_WAITS = st.sampled_from([1 / 30, 1 / 30, 1 / 30, 0.04, 0.5, 1.7, 1e-6, 1e5])
 
 
-def _boxes(places: st.SearchStrategy[float], sides: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[float, ...]]:
-    return st.tuples(places, places, sides, sides, _SCORES, st.integers(0, 1))
-
-
-_CLOSE = _boxes(st.floats(-20, 60, width=16), st.floats(1, 40, width=16))
-_ON_A_GRID = _boxes(st.integers(0, 3).map(lambda i: 10.0 * i), st.sampled_from([10.0, 20.0]))  # ties everywhere
-_EXTREME = _boxes(
-    st.sampled_from([0.0, 1.0, -BIG / 2, BIG / 4, 1e7, -1e-30]), st.sampled_from([TINY, 1.0, 40.0, 1e7, 1e30, BIG / 2])
-)
-
-
-def _detections(rows: list[tuple[float, ...]]) -> Detections:
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    xyxy = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1).astype(np.float32)
-    kept = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)  # a tiny side added to a far place may leave nothing
-    table, xyxy = table[kept], xyxy[kept]
-    return Detections(xyxy, table[:, 4].astype(np.float32), table[:, 5].astype(np.int32))
-
-
-def _frames(box: st.SearchStrategy[tuple[float, ...]], most: int) -> st.SearchStrategy[list[tuple[Detections, float]]]:
-    detections = st.lists(box, max_size=most).map(_detections)
-    return st.lists(st.tuples(detections, _WAITS), min_size=1, max_size=12)
-
-
-def assert_same(native: Tracks, twin: Tracks) -> None:
-    for name in Tracks.__slots__:
-        ours, theirs = getattr(native, name), getattr(twin, name)
-        assert ours.dtype == theirs.dtype, name
-        np.testing.assert_array_equal(ours, theirs, err_msg=name)
-
-
-def assert_twins(frames: list[tuple[Detections, float]], options: ByteTrackOptions | None = None) -> None:
-    native, twin, at = NativeByteTrack(options), ByteTrack(options), 0.0
-    for detections, wait in frames:
-        at += wait
-        with np.errstate(all="ignore"):
-            expected = twin.update(detections, at)
-        assert_same(native.update(detections, at), expected)
+def assert_twins(frames: Frames, options: ByteTrackOptions | None = None) -> None:
+    twins.assert_twins(NativeByteTrack(options), ByteTrack(options), frames)
 
 
 @settings(deadline=None, max_examples=150)
-@given(_frames(_CLOSE, 8), _OPTIONS)
-def test_both_twins_follow_a_crowd_alike(frames: list[tuple[Detections, float]], options: ByteTrackOptions) -> None:
+@given(twins.frames_of(twins.CLOSE, 8), _OPTIONS)
+def test_both_twins_follow_a_crowd_alike(frames: Frames, options: ByteTrackOptions) -> None:
     assert_twins(frames, options)
 
 
 @settings(deadline=None, max_examples=150)
-@given(_frames(_ON_A_GRID, 12), _OPTIONS)
-def test_both_twins_settle_ties_alike(frames: list[tuple[Detections, float]], options: ByteTrackOptions) -> None:
+@given(twins.frames_of(twins.ON_A_GRID, 12), _OPTIONS)
+def test_both_twins_settle_ties_alike(frames: Frames, options: ByteTrackOptions) -> None:
     assert_twins(frames, options)
 
 
 @settings(deadline=None, max_examples=100)
-@given(_frames(_EXTREME, 6), _OPTIONS)
-def test_both_twins_follow_huge_and_tiny_boxes_alike(
-    frames: list[tuple[Detections, float]], options: ByteTrackOptions
-) -> None:
+@given(twins.frames_of(twins.EXTREME, 6), _OPTIONS)
+def test_both_twins_follow_huge_and_tiny_boxes_alike(frames: Frames, options: ByteTrackOptions) -> None:
     assert_twins(frames, options)
 
 
 @pytest.mark.parametrize(("people", "seed"), [(1, 0), (10, 1), (50, 2), (200, 3), (400, 4)])
 def test_both_twins_follow_a_walking_crowd_alike(people: int, seed: int) -> None:
-    scene = worlds.crowd(people, frames=40, seed=seed)
-    assert_twins([(frame, 1 / 30) for frame in scene.frames])
+    assert_twins(twins.walking(people, seed))
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_both_twins_agree_where_detections_come_twice_and_in_two_classes(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    frames = []
-    for frame in worlds.crowd(40, frames=40, seed=seed).frames:
-        rows = rng.integers(0, len(frame), len(frame) + 10)  # some twice or more, some missing
-        wait = float(rng.choice([1 / 30, 1 / 30, 0.3]))
-        frames.append((Detections(frame.xyxy[rows], frame.score[rows], rng.integers(0, 2, len(rows), np.int32)), wait))
-    assert_twins(frames)
+    assert_twins(twins.twice_in_two_classes(seed))
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(
-    "name", ["MOT17-09-FRCNN", "MOT17-10-FRCNN", "KITTI-17", "TUD-Campus", "SYN-50-0", "SYN-500-0"]
-)
+@pytest.mark.parametrize("name", twins.REAL)
 def test_both_twins_agree_on_real_detections(data_dir: Path, name: str) -> None:
-    path = data_dir / "trackers" / "inputs" / f"{name}.txt"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    rows = np.loadtxt(path, delimiter=",", ndmin=2)
-    frames = []
-    for number in range(1, 151):
-        shown = rows[rows[:, 0] == number, 1:].astype(np.float32)
-        frames.append((Detections(shown[:, :4], shown[:, 4], np.zeros(len(shown), np.int32)), 1 / 30))
-    assert_twins(frames)
+    assert_twins(twins.real(data_dir, name))
 
 
 def test_both_twins_agree_where_everything_stands_in_one_column() -> None:
-    rng = np.random.default_rng(0)
-    frames = []
-    for _ in range(20):
-        corner = np.column_stack([rng.normal(100, 1, 150), 30.0 * np.arange(150) + rng.normal(0, 1, 150)])
-        xyxy = np.concatenate([corner, corner + np.array([40, 100])], axis=1).astype(np.float32)
-        frames.append((Detections(xyxy, rng.uniform(0.3, 1, 150).astype(np.float32), np.zeros(150, np.int32)), 1 / 30))
-    assert_twins(frames)
+    assert_twins(twins.in_one_column())
 
 
 @pytest.mark.parametrize("name", ["crossing", "person_and_car", "re_entry", "empty"])

@@ -191,6 +191,14 @@ def test_the_box_is_filtered_or_as_detected_by_option() -> None:
     np.testing.assert_allclose(filtered[-1].xyxy, detected[-1].xyxy, atol=12)
 
 
+def test_the_box_of_a_car_that_comes_nearer_keeps_up_with_it() -> None:
+    frames = [box(500 - side, 500 - side / 2, 500 + side, 500 + side / 2) for side in 40 * 1.03 ** np.arange(40)]
+    tracker = OcSort()
+    last = [tracker.update(frame, i / 30) for i, frame in enumerate(frames)][-1]
+    filtered, seen = ((b[0, 2:] - b[0, :2]).prod() for b in (last.xyxy, frames[-1].xyxy))
+    assert 0.95 < filtered / seen <= 1  # with SORT's noise 0.93
+
+
 # What was observed leads
 
 
@@ -351,7 +359,7 @@ def test_five_thousand_frames_of_churn_keep_the_tracker_small() -> None:
     assert shown > 3_500
     assert most <= 10  # 30 frames of life, a new visitor every 4
     assert tracker._live.itemsize < 1000  # the observations kept are counted
-    assert set(vars(tracker)) == {"_options", "_ids", "_live", "_now_s"}  # nothing else to grow
+    assert set(vars(tracker)) == {"_kind", "_layout", "_options", "_ids", "_live", "_now_s"}  # nothing else to grow
 
 
 def test_fifty_people_take_little_time() -> None:

@@ -233,7 +233,7 @@ def test_a_value_outside_its_range_is_refused_with_the_range(
 def test_behind_the_tracker_seam_tracks_have_the_class_of_their_detection_and_an_age(
     make: Callable[[], FrameStepper],
 ) -> None:
-    tracker = SteppedTracker(make())
+    tracker = SteppedTracker(make(), TrackIds())
     found = make_detections(HERE, class_id=2)
     for at in (0.0, 0.5, 1.25):
         tracks = tracker.update(found, at)
@@ -243,7 +243,7 @@ def test_behind_the_tracker_seam_tracks_have_the_class_of_their_detection_and_an
 
 @pytest.mark.parametrize("make", BOTH, ids=NAMES)
 def test_behind_the_tracker_seam_time_must_rise_until_a_reset(make: Callable[[], FrameStepper]) -> None:
-    tracker = SteppedTracker(make())
+    tracker = SteppedTracker(make(), TrackIds())
     tracker.update(make_detections(HERE), 1.0)
     with pytest.raises(ValueError, match=r"time_s is 1.0, want a number above 1.0"):
         tracker.update(make_detections(HERE), 1.0)
@@ -253,7 +253,7 @@ def test_behind_the_tracker_seam_time_must_rise_until_a_reset(make: Callable[[],
 
 @pytest.mark.parametrize("make", BOTH, ids=NAMES)
 def test_behind_the_tracker_seam_a_crowd_is_followed_as_in_float64(make: Callable[[], FrameStepper]) -> None:
-    scene, plain, behind = worlds.crowd(20), make(), SteppedTracker(make())
+    scene, plain, behind = worlds.crowd(20), make(), SteppedTracker(make(), TrackIds())
     for found, at in zip(scene.frames, scene.times, strict=True):
         rows = plain.step(found.xyxy.astype(np.float64), found.score.astype(np.float64))
         tracks = behind.update(found, at)

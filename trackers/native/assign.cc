@@ -10,6 +10,7 @@ namespace watchline {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int kRounds = 2;  // of outbidding: as many as R. Jonker and A. Volgenant found worth while
 
 }  // namespace
 
@@ -34,6 +35,7 @@ void SparseAssignment::Solve(int rows, int columns, const EdgeTable& edges, doub
   column_price_.assign(columns, 0.0);
   TakeCheapest(edges);
   if (waiting_.empty()) return;
+  for (int round = 0; round < kRounds; ++round) Outbid(edges);
   reach_.assign(columns, kInfinity);
   from_.resize(columns);
   for (const int row : waiting_) Augment(edges, row);
@@ -64,20 +66,67 @@ void SparseAssignment::TakeCheapest(const EdgeTable& edges) {
   }
 }
 
-// Extends paths of `length` that end at `row` to its columns.
-void SparseAssignment::Reach(const EdgeTable& edges, int row, double length) {
-  const double before = length - row_price_[row];
-  for (int k = edges.start[row]; k < edges.start[row + 1]; ++k) {
-    const int j = edges.edge[k].column;
-    const double gain = edges.edge[k].cost - limit_;
-    const double longer = std::max(gain - column_price_[j] + before, length);
-    if (gain >= 0 || longer >= reach_[j]) continue;
+// Each waiting row takes its best column, who may hold it, and lowers the price until its second choice is as good. Who
+// is driven out goes next. Where both are as good already, the row waits for a search. Falling prices may take many
+// steps to decide little: so their number is bounded.
+void SparseAssignment::Outbid(const EdgeTable& edges) {
+  std::size_t next = 0, later = 0, steps = 4 * waiting_.size();
+  while (next < waiting_.size()) {
+    const int row = waiting_[next++];
+    double least = 0, second = kInfinity;  // alone is a choice, too
+    int best = kFree;
+    for (int k = edges.start[row]; k < edges.start[row + 1]; ++k) {
+      const auto [column, cost] = edges.edge[k];
+      const double reduced = cost - limit_ - column_price_[column];
+      if (reduced >= second || cost >= limit_) continue;
+      if (reduced >= least) {
+        second = reduced;
+      } else {
+        second = least;
+        least = reduced;
+        best = column;
+      }
+    }
+    row_price_[row] = std::min(second, 0.0);
+    if (best == kFree) continue;
+    const int driven_out = row_of[best];
+    if (driven_out != kFree && (second <= least || steps == 0)) {
+      row_price_[row] = least;
+      waiting_[later++] = row;
+      continue;
+    }
+    column_price_[best] += least - second;
+    row_of[best] = row;
+    column_of[row] = best;
+    if (driven_out == kFree) continue;
+    column_of[driven_out] = kFree;
+    waiting_[--next] = driven_out;
+    --steps;
+  }
+  waiting_.resize(later);
+}
+
+// Extends paths of `length` that end at `row` to its columns. Returns a free column that is no farther; else kFree.
+int SparseAssignment::Reach(const EdgeTable& edges, int row, double length) {
+  const double before = length - row_price_[row] - limit_;
+  const double* price = column_price_.data();
+  const Edge* edge = edges.edge.data();
+  for (int k = edges.start[row], end = edges.start[row + 1]; k < end; ++k) {
+    const auto [j, cost] = edge[k];
+    if (cost - price[j] + before > bound_ || cost >= limit_) continue;  // most edges of a dense matrix
+    const double longer = std::max(cost - price[j] + before, length);
+    if (longer >= reach_[j]) continue;
     if (reach_[j] == kInfinity) reached_.push_back(j);
     reach_[j] = longer;
     from_[j] = row;
+    if (row_of[j] == kFree) {
+      if (longer == length) return j;
+      bound_ = longer;
+    }
     heap_.emplace_back(longer, j);
     std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
   }
+  return kFree;
 }
 
 // Gives `start` a column, or leaves it or another row alone, along the shortest path.
@@ -87,10 +136,10 @@ void SparseAssignment::Augment(const EdgeTable& edges, int start) {
   settled_.clear();
   int alone = start;  // the row that would stay alone, and the length of the path to that
   double alone_length = -row_price_[start];
-  int end = kFree;
   double length = 0;
-  Reach(edges, start, 0);
-  while (!heap_.empty() && heap_.front().first <= alone_length) {
+  bound_ = alone_length;
+  int end = Reach(edges, start, length);
+  while (end == kFree && !heap_.empty() && heap_.front().first <= alone_length) {
     const int column = heap_.front().second;
     length = heap_.front().first;
     std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
@@ -105,8 +154,9 @@ void SparseAssignment::Augment(const EdgeTable& edges, int start) {
     if (length - row_price_[row] < alone_length) {
       alone = row;
       alone_length = length - row_price_[row];
+      bound_ = std::min(bound_, alone_length);
     }
-    Reach(edges, row, length);
+    end = Reach(edges, row, length);
   }
   Shift(end == kFree ? alone_length : length, start);
   if (end == kFree) std::swap(end, column_of[alone]);  // goes to the row before; no column where `alone` is `start`

@@ -1,41 +1,18 @@
 #include "byte_track.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <tuple>
+#include <utility>
 
 namespace watchline {
-namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kStep = 1.0 / 30;  // seconds; the frame interval that the filter's noise was tuned for
-constexpr double kFar = std::numeric_limits<float>::max();
-
-// Returns a key that is smaller for a higher score, a number from 0 to 1; then for a lower row.
-std::uint64_t SortKey(float score, std::size_t row) {
-  const float positive = score + 0.0f;  // -0 is 0
-  std::uint32_t bits;
-  std::memcpy(&bits, &positive, sizeof bits);
-  return std::uint64_t{~bits} << 32 | row;
-}
-
-// Returns the nearest whole number, the even one of two; adding 1.5 * 2^52 leaves no room for a fraction.
-double Round(double value) {
-  constexpr double kNoFraction = 6755399441055744.0;
-  return std::abs(value) < kNoFraction / 4 ? value + kNoFraction - kNoFraction : std::nearbyint(value);
-}
-
-}  // namespace
-
 void ByteTrack::Reset() {
   live_.clear();
   motion_.clear();
-  now_s_ = -kInfinity;
+  clock_ = Clock();
 }
 
 std::size_t ByteTrack::Advance(const DetectionRows& given, double time_s) {
-  newborn_ = now_s_ == -kInfinity ? kConfirmed : kTentative;
+  newborn_ = clock_.Started() ? kTentative : kConfirmed;
   Predict(time_s);
   Sort(given);
   known_.clear();
@@ -56,46 +33,25 @@ std::size_t ByteTrack::Advance(const DetectionRows& given, double time_s) {
   return sure_.size();
 }
 
-// Returns the seconds since `time_s`, to the microsecond: a far-off zero of time must not change results.
-double ByteTrack::Since(double time_s) const { return Round((now_s_ - time_s) * 1e6) / 1e6; }
-
 // Moves the clock and the tracks that are not too old on to `time_s`.
 void ByteTrack::Predict(double time_s) {
-  const double before_s = now_s_;
-  now_s_ = time_s;
+  const double before_s = clock_.now_s;
+  clock_.now_s = time_s;
   for (std::size_t i = 0; i < live_.size(); ++i) {
     if (live_[i].state == kLost) motion_[i].speed[3] = 0;  // an unseen object keeps its height
-    if (Since(live_[i].seen_s) > option_.lost_s) live_[i].state = kRemoved;
+    if (clock_.Since(live_[i].seen_s) > option_.lost_s) live_[i].state = kRemoved;
   }
   RemoveTheRemoved();
-  if (!live_.empty()) PredictMotions(motion_.data(), motion_.size(), Since(before_s) / kStep);
+  if (!live_.empty()) PredictMotions(motion_.data(), motion_.size(), clock_.Since(before_s) / kStep);
 }
 
-// Puts the detections in the order that counts: by falling score, then class, then place from the lower edge on.
+// Puts the detections in the order that counts, and tells the sure from the unsure.
 void ByteTrack::Sort(const DetectionRows& given) {
-  keys_.clear();
-  for (std::size_t row = 0; row < given.count; ++row) {
-    if (given.score[row] >= option_.low_score) keys_.push_back(SortKey(given.score[row], row));
-  }
-  std::sort(keys_.begin(), keys_.end());
-  frame_.clear();
+  sorter_.Sort(given, option_.low_score, frame_);
   sure_.clear();
   unsure_.clear();
-  for (const std::uint64_t key : keys_) {
-    const std::size_t row = key & 0xffffffff;
-    const float* corner = given.xyxy + 4 * row;
-    (given.score[row] >= option_.high_score ? sure_ : unsure_).push_back(static_cast<int>(frame_.size()));
-    frame_.push_back({{corner[0], corner[1], corner[2], corner[3]},
-                      given.score[row],
-                      given.class_id[row],
-                      static_cast<std::int32_t>(row)});
-  }
-  const auto rank = [](const Candidate& c) { return std::tie(c.class_id, c.box.y2, c.box.x2, c.box.y1, c.box.x1); };
-  for (std::size_t begin = 0, end; begin < frame_.size(); begin = end) {
-    for (end = begin + 1; end < frame_.size() && frame_[end].score == frame_[begin].score;) ++end;
-    if (end - begin == 1) continue;
-    std::stable_sort(frame_.begin() + begin, frame_.begin() + end,
-                     [&rank](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+  for (std::size_t i = 0; i < frame_.size(); ++i) {
+    (frame_[i].score >= option_.high_score ? sure_ : unsure_).push_back(static_cast<int>(i));
   }
 }
 
@@ -109,8 +65,8 @@ void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
   weight_.clear();
   for (const int box : boxes) weight_.push_back(fuse ? frame_[box].score : 1.0);
 
-  const auto cost = [this](double iou, int column) { return 1 - iou * weight_[column]; };
-  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, cost);
+  const auto cost = [this](int, int column, double iou) { return 1 - iou * weight_[column]; };
+  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, 1 - limit, cost);
   std::size_t left = 0;
   for (std::size_t i = 0; i < tracks.size(); ++i) {
     const int column = column_of[i];
@@ -118,7 +74,7 @@ void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
       tracks[left++] = tracks[i];
       continue;
     }
-    CorrectMotion(motion_[tracks[i]], ToXyah(frame_[boxes[column]].box));
+    FollowMotion(motion_[tracks[i]], ToXyah(frame_[boxes[column]].box));
     See(live_[tracks[i]], frame_[boxes[column]], kConfirmed);
     boxes[column] = kFree;
   }
@@ -129,7 +85,7 @@ void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
 // Notes that `track` is seen now as `box`.
 void ByteTrack::See(Track& track, const Candidate& box, State state) const {
   track.state = state;
-  track.seen_s = now_s_;
+  track.seen_s = clock_.now_s;
   track.score = box.score;
   track.class_id = box.class_id;
   track.detection = box.detection;
@@ -157,7 +113,7 @@ void ByteTrack::JoinDuplicates() {
     const auto cover = std::find_if(first, last, covers);
     if (cover == last) continue;
     Track &old = live_[known_[i]], &now = live_[joined_[cover->column]];
-    if (Since(old.born_s) - Since(old.seen_s) > Since(now.born_s)) {
+    if (clock_.Since(old.born_s) - clock_.Since(old.seen_s) > clock_.Since(now.born_s)) {
       now.id = old.id;
       now.born_s = old.born_s;
       moved = true;
@@ -193,7 +149,7 @@ void ByteTrack::Begin(const std::int64_t* ids) {
   for (const int box : sure_) {
     Track track{};
     track.id = *ids++;
-    track.born_s = now_s_;
+    track.born_s = clock_.now_s;
     See(track, frame_[box], newborn_);
     live_.push_back(track);
     motion_.push_back(StartMotion(ToXyah(frame_[box].box)));
@@ -201,31 +157,65 @@ void ByteTrack::Begin(const std::int64_t* ids) {
   sure_.clear();
 }
 
-std::size_t ByteTrack::Seen() const {
-  return std::count_if(live_.begin(), live_.end(), [](const Track& track) { return track.state == kConfirmed; });
+// Is `track` unseen for so short a time that it is still shown?
+bool ByteTrack::Coasts(const Track& track) const {
+  return track.state == kLost && option_.coast_s > 0 && clock_.Since(track.seen_s) <= option_.coast_s;
+}
+
+std::size_t ByteTrack::Shown() const {
+  const auto shown = [this](const Track& track) { return track.state == kConfirmed || Coasts(track); };
+  return std::count_if(live_.begin(), live_.end(), shown);
 }
 
 void ByteTrack::Report(const DetectionRows& given, const TrackRows& out) const {
   std::size_t row = 0;
   for (std::size_t i = 0; i < live_.size(); ++i) {
-    const Track& track = live_[i];
-    if (track.state != kConfirmed) continue;
-    float* xyxy = out.xyxy + 4 * row;
-    if (option_.report_detection) {
-      std::copy_n(given.xyxy + 4 * static_cast<std::size_t>(track.detection), 4, xyxy);
-    } else {
-      const Box box = ToBox(motion_[i].place);
-      const double corners[4] = {box.x1, box.y1, box.x2, box.y2};
-      for (int k = 0; k < 4; ++k) xyxy[k] = static_cast<float>(std::clamp(corners[k], -kFar, kFar));
+    const Box place = ToBox(motion_[i].place);
+    if (live_[i].state == kConfirmed) {
+      out.PutSeen(row++, live_[i], clock_, place, option_.report_detection ? given.xyxy : nullptr);
+    } else if (Coasts(live_[i])) {
+      out.PutCoasting(row++, live_[i], clock_, place);
     }
-    out.track_id[row] = track.id;
-    out.score[row] = track.score;
-    out.class_id[row] = track.class_id;
-    out.state[row] = track.state;
-    out.age_s[row] = static_cast<float>(Since(track.born_s));
-    out.detection[row] = track.detection;
-    ++row;
   }
+}
+
+template <typename Field>
+void ByteTrack::ForEachField(Track& track, Motion& motion, Field& field) {
+  field(track.id);
+  field(track.state);
+  field(track.class_id);
+  field(track.score);
+  field(track.born_s);
+  field(track.seen_s);
+  field(track.detection);
+  field(motion);
+}
+
+std::string ByteTrack::Save() const {
+  FieldWriter writer;
+  for (std::size_t i = 0; i < live_.size(); ++i) {
+    Track track = live_[i];
+    Motion motion = motion_[i];
+    ForEachField(track, motion, writer);
+  }
+  return writer.bytes;
+}
+
+bool ByteTrack::Restore(double now_s, const char* bytes, std::size_t size) {
+  Track track{};
+  Motion motion{};
+  FieldSizes row;
+  ForEachField(track, motion, row);
+  if (size % row.bytes != 0) return false;
+  Reset();
+  clock_.now_s = now_s;
+  FieldReader reader{bytes};
+  for (std::size_t i = 0; i < size / row.bytes; ++i) {
+    ForEachField(track, motion, reader);
+    live_.push_back(track);
+    motion_.push_back(motion);
+  }
+  return true;
 }
 
 }  // namespace watchline

@@ -9,12 +9,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <string>
 #include <vector>
 
+#include "candidates.h"
 #include "kalman.h"
 #include "overlap_assign.h"
 #include "pairs.h"
+#include "table.h"
 
 namespace watchline {
 
@@ -22,27 +24,8 @@ struct ByteTrackOptions {  // as in the twin
   float high_score, low_score, new_score;
   double high_cost, low_cost, tentative_cost;
   bool fuse_score;
-  double duplicate_iou, lost_s;
+  double duplicate_iou, lost_s, coast_s;
   bool report_detection;  // the box as detected, not the filter's
-};
-
-// One frame's detections: `count` boxes xyxy in pixels, their scores and classes. Finite, with area.
-struct DetectionRows {
-  std::size_t count;
-  const float* xyxy;
-  const float* score;
-  const std::int32_t* class_id;
-};
-
-// Where the seen tracks go: as many of each as `ByteTrack::Seen` says, four times as many of `xyxy`.
-struct TrackRows {
-  std::int64_t* track_id;
-  float* xyxy;
-  float* score;
-  std::int32_t* class_id;
-  std::uint8_t* state;
-  float* age_s;
-  std::int32_t* detection;
 };
 
 class ByteTrack {
@@ -53,20 +36,23 @@ class ByteTrack {
   void Reset();
 
   // The time of the frame before; minus infinity where there is none.
-  double now_s() const { return now_s_; }
+  double now_s() const { return clock_.now_s; }
 
   // A frame is taken in three steps: `Advance`, then `Begin` with as many new ids as `Advance` returned, then `Report`.
   // `time_s` is finite and above that of the frame before; `given` is the same in `Advance` and `Report`.
   std::size_t Advance(const DetectionRows& given, double time_s);
   void Begin(const std::int64_t* ids);
 
-  // The confirmed tracks that were seen in this frame, ascending by id.
-  std::size_t Seen() const;
+  // The confirmed tracks that were seen in this frame, and those that coast, ascending by id.
+  std::size_t Shown() const;
   void Report(const DetectionRows& given, const TrackRows& out) const;
 
- private:
-  enum State : std::uint8_t { kTentative, kConfirmed, kLost, kRemoved };  // as TrackState
+  // The live tracks as bytes, see table.h; and back. Says no, with nothing changed, where `size` bytes are no whole
+  // tracks.
+  std::string Save() const;
+  bool Restore(double now_s, const char* bytes, std::size_t size);
 
+ private:
   struct Track {
     std::int64_t id;
     double born_s, seen_s;
@@ -75,15 +61,8 @@ class ByteTrack {
     State state;
   };
 
-  struct Candidate {  // a detection whose score is not below `low_score`
-    Box box;
-    float score;
-    std::int32_t class_id, detection;
-  };
-
   using Rows = std::vector<int>;
 
-  double Since(double time_s) const;
   void Predict(double time_s);
   void Sort(const DetectionRows& given);
   void Match(Rows& tracks, Rows& boxes, double limit, bool fuse);
@@ -91,9 +70,13 @@ class ByteTrack {
   void JoinDuplicates();
   void RemoveTheRemoved();
   void SortById();
+  bool Coasts(const Track& track) const;
+
+  template <typename Field>
+  static void ForEachField(Track& track, Motion& motion, Field& field);
 
   ByteTrackOptions option_;
-  double now_s_ = -std::numeric_limits<double>::infinity();  // no frame yet
+  Clock clock_;
   State newborn_ = kConfirmed;
 
   // The live tracks, ascending by id; row i of both is one track.
@@ -101,7 +84,7 @@ class ByteTrack {
   std::vector<Motion> motion_;
 
   // One frame's work; kept for its memory.
-  std::vector<std::uint64_t> keys_;
+  CandidateSorter sorter_;
   std::vector<Candidate> frame_;
   Rows sure_, unsure_;      // rows of `frame_` that no track has yet: high scores and low
   Rows known_, tentative_;  // rows of `live_` that have no box yet: confirmed or lost ones, and tentative ones

@@ -60,11 +60,11 @@ void ByteTrackReference::Match(const Frame& frame, Rows& tracks, Rows& boxes, do
   box_objects_.clear();
   for (const int track : tracks) track_objects_.push_back(Outline(ToBox(live_[track].motion.place)));
   for (const int box : boxes) box_objects_.push_back(Outline(frame[box].box));
-  const auto cost = [&frame, &boxes, fuse](double iou, int column) {
+  const auto cost = [&frame, &boxes, fuse](int, int column, double iou) {
     const double apart = 1 - iou;
     return fuse ? 1 - (1 - apart) * frame[boxes[column]].score : apart;
   };
-  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, cost);
+  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, 1 - limit, cost);
   std::size_t left = 0;
   for (std::size_t i = 0; i < tracks.size(); ++i) {
     if (column_of[i] == kFree) {

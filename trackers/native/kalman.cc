@@ -7,12 +7,12 @@ namespace {
 
 // Standard deviations: shares of the box height, and for the aspect a number.
 constexpr double kPlace = 1.0 / 20, kSpeed = 1.0 / 160;
-constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5, kAspectMeasured = 1e-1;
+constexpr double kAspect = 1e-2, kAspectSpeed = 1e-5, kAspectMeasured = 1e-1, kAspectFollowed = 2e-2;
 
 // Variances of xysr; the aspect has no speed.
 constexpr double kXysrStart = 10, kXysrSpeedStart[4] = {1e4, 1e4, 1e4, 0};
 constexpr double kXysrNoise[4] = {1, 1, 1, 1}, kXysrSpeedNoise[4] = {1e-2, 1e-2, 1e-4, 0};
-constexpr double kXysrMeasured[4] = {1, 1, 10, 10};
+constexpr double kXysrMeasured[4] = {1, 1, 10, 10}, kXysrFollowed[4] = {1, 1, 2, 2};
 
 struct Variance {
   double value[4];
@@ -64,7 +64,7 @@ void MoveXyah(Motion& m, const Leap& leap) {
   Move(m, q_place.value, q_speed.value, leap);
 }
 
-void MoveXysr(Motion& m) { Move(m, kXysrNoise, kXysrSpeedNoise, Leap(1)); }
+void MoveXysr(Motion& m, const Leap& leap) { Move(m, kXysrNoise, kXysrSpeedNoise, leap); }
 
 struct Size {
   double width, height;
@@ -117,6 +117,11 @@ void CorrectMotion(Motion& motion, const Xyah& seen) {
   Correct(motion, seen.value, r.value);
 }
 
+void FollowMotion(Motion& motion, const Xyah& seen) {
+  const Variance r(motion.place[3], kPlace, kAspectFollowed);
+  Correct(motion, seen.value, r.value);
+}
+
 Xysr ToXysr(const Box& box) {
   const double width = box.x2 - box.x1, height = box.y2 - box.y1;
   // The 1e-6 is as SORT's users have it: the height comes back 5e-7 off.
@@ -139,9 +144,16 @@ Motion StartXysr(const Xysr& box) {
   return motion;
 }
 
-void PredictXysr(Motion& motion) {
-  if (motion.place[2] + motion.speed[2] <= 0) motion.speed[2] = 0;
-  MoveXysr(motion);
+void PredictXysr(Motion& motion, double steps) {
+  if (motion.place[2] + steps * motion.speed[2] <= 0) motion.speed[2] = 0;
+  MoveXysr(motion, Leap(steps));
+}
+
+Box ExpectXysr(const Motion& motion, double steps) {
+  double place[4];
+  for (int k = 0; k < 4; ++k) place[k] = motion.place[k] + steps * motion.speed[k];
+  if (place[2] <= 0) place[2] = motion.place[2];
+  return XysrToBox(place);
 }
 
 void CorrectXysr(Motion& motion, const Xysr& seen) { Correct(motion, seen.value, kXysrMeasured); }
@@ -153,12 +165,23 @@ Motion RetraceXysr(Motion motion, const Xysr& first, const Xysr& last, std::int6
   double stride[4];
   for (int k = 0; k < 4; ++k) stride[k] = (end[k] - start[k]) / static_cast<double>(gap);
   for (std::int64_t step = 1; step <= gap; ++step) {
-    if (step > 1) MoveXysr(motion);
+    if (step > 1) MoveXysr(motion, Leap(1));
     double at[4];
     for (int k = 0; k < 4; ++k) at[k] = start[k] + static_cast<double>(step) * stride[k];
     CorrectXysr(motion, {{at[0], at[1], at[2] * at[3], at[2] / at[3]}});
   }
   return motion;
+}
+
+void FollowXysr(Motion& motion, const Box& first, const Box& last, double steps, std::int64_t stops) {
+  for (std::int64_t stop = 1; stop <= stops; ++stop) {
+    const double share = static_cast<double>(stop) / static_cast<double>(stops);
+    const auto between = [share](double from, double to) { return (1 - share) * from + share * to; };
+    const Box box{between(first.x1, last.x1), between(first.y1, last.y1), between(first.x2, last.x2),
+                  between(first.y2, last.y2)};
+    PredictXysr(motion, steps / static_cast<double>(stops));
+    Correct(motion, ToXysr(box).value, kXysrFollowed);
+  }
 }
 
 }  // namespace watchline

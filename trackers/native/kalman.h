@@ -44,19 +44,29 @@ void DriftMotion(Motion& motion);
 // Corrects `motion` by a box that was seen.
 void CorrectMotion(Motion& motion, const Xyah& seen);
 
+// Corrects `motion` by a box that was seen, with an aspect that keeps up with it.
+void FollowMotion(Motion& motion, const Xyah& seen);
+
 // The same for xysr; no corners are numbers where area and aspect belong to no box.
 
 Xysr ToXysr(const Box& box);
 Box XysrToBox(const double place[4]);
 Motion StartXysr(const Xysr& box);
 
-// Moves `motion` on by one step. A box that would shrink to nothing stops shrinking.
-void PredictXysr(Motion& motion);
+// Moves `motion` on by `steps`, from 0, need not be whole. A box that would shrink to nothing stops shrinking.
+void PredictXysr(Motion& motion, double steps);
+
+// Returns where `motion` will be `steps` later.
+Box ExpectXysr(const Motion& motion, double steps);
 
 void CorrectXysr(Motion& motion, const Xysr& seen);
 
 // Returns `motion`, as predicted for the frame after `first` was seen, as if its box had been seen on a straight way
 // from there to `last`, `gap` frames after `first`, from 1. The result has seen `last`.
 Motion RetraceXysr(Motion motion, const Xysr& first, const Xysr& last, std::int64_t gap);
+
+// Moves `motion`, as it was when it had seen `first`, on by `steps`, and corrects it by boxes at `stops` even stops on
+// a straight way from there to `last`, which is the last of them. Size and shape keep up better than with SORT's noise.
+void FollowXysr(Motion& motion, const Box& first, const Box& last, double steps, std::int64_t stops);
 
 }  // namespace watchline

@@ -16,7 +16,9 @@
 #include "byte_track.h"
 #include "byte_track_reference.h"
 #include "lapjv.h"
+#include "oc_sort.h"
 #include "oc_sort_reference.h"
+#include "table.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -121,15 +123,25 @@ class TrackArrays {
   watchline::TrackRows rows_;
 };
 
-struct ByteTrack {
-  watchline::ByteTrack tracker;
+std::vector<std::int64_t> TakeIds(const nb::callable& take_ids, std::size_t count) {
+  std::vector<std::int64_t> ids;
+  if (count > 0 && !nb::try_cast(take_ids(count), ids)) throw nb::type_error("take_ids gave something else than ints");
+  if (ids.size() != count) throw std::invalid_argument("take_ids gave another number of ids than asked for");
+  return ids;
+}
+
+// A tracker behind the `Tracker` seam.
+template <typename Core>
+struct Tracker {
+  Core core;
   std::atomic_flag busy = ATOMIC_FLAG_INIT;
 
-  explicit ByteTrack(const watchline::ByteTrackOptions& options) : tracker(options) {}
+  template <typename Options>
+  explicit Tracker(const Options& options) : core(options) {}
 
   void Reset() {
     const OneAtATime guard(busy);
-    tracker.Reset();
+    core.Reset();
   }
 
   nb::tuple Update(Boxes xyxy, Given<float, 1> score, Given<std::int32_t, 1> class_id, double time_s,
@@ -138,27 +150,48 @@ struct ByteTrack {
     if (score.size() != xyxy.shape(0) || class_id.size() != xyxy.shape(0)) {
       throw std::invalid_argument("xyxy, score and class_id differ in length");
     }
-    if (!std::isfinite(time_s) || time_s <= tracker.now_s()) {
+    if (!std::isfinite(time_s) || time_s <= core.now_s()) {
       const auto text = [](double value) { return std::string(nb::repr(nb::float_(value)).c_str()); };
-      throw std::invalid_argument("time_s is " + text(time_s) + ", want a number above " + text(tracker.now_s()) +
+      throw std::invalid_argument("time_s is " + text(time_s) + ", want a number above " + text(core.now_s()) +
                                   ", the time of the frame before");
     }
     const watchline::DetectionRows given{xyxy.shape(0), xyxy.data(), score.data(), class_id.data()};
     std::size_t newborn;
     {
       nb::gil_scoped_release release;
-      newborn = tracker.Advance(given, time_s);
+      newborn = core.Advance(given, time_s);
     }
-    if (newborn > 0) {
-      const auto ids = nb::cast<std::vector<std::int64_t>>(take_ids(newborn));
-      if (ids.size() != newborn) throw std::invalid_argument("take_ids gave another number of ids than asked for");
-      tracker.Begin(ids.data());
-    }
-    TrackArrays out(tracker.Seen());
-    tracker.Report(given, out.Rows());
+    if (newborn > 0) core.Begin(TakeIds(take_ids, newborn).data());
+    TrackArrays out(core.Shown());
+    core.Report(given, out.Rows());
     return out.Release();
   }
+
+  nb::tuple Save() {
+    const OneAtATime guard(busy);
+    const std::string rows = core.Save();
+    return nb::make_tuple(core.now_s(), nb::bytes(rows.data(), rows.size()));
+  }
+
+  void Restore(double now_s, const nb::bytes& rows) {
+    const OneAtATime guard(busy);
+    if (!core.Restore(now_s, rows.c_str(), rows.size())) {
+      throw std::invalid_argument(std::to_string(rows.size()) + " bytes are no whole rows of this tracker");
+    }
+  }
 };
+
+using ByteTrack = Tracker<watchline::ByteTrack>;
+using OcSort = Tracker<watchline::OcSort>;
+
+template <typename Core>
+nb::class_<Tracker<Core>> BindTracker(nb::module_& m, const char* name) {
+  return nb::class_<Tracker<Core>>(m, name)
+      .def("reset", &Tracker<Core>::Reset)
+      .def("update", &Tracker<Core>::Update, "xyxy"_a, "score"_a, "class_id"_a, "time_s"_a, "take_ids"_a)
+      .def("save", &Tracker<Core>::Save)
+      .def("restore", &Tracker<Core>::Restore, "now_s"_a, "rows"_a);
+}
 
 // Copies boxes and scores; says no where they are not what `Boxes` in trackers/rows.py asks for.
 bool Read(const Any& xyxy, const Any& score, watchline::Frame& frame) {
@@ -210,10 +243,7 @@ struct Stepper {
       if (good) newborn = tracker.Advance(frame);
     }
     if (!good) return nb::none();
-    std::vector<std::int64_t> ids;
-    if (newborn > 0) ids = nb::cast<std::vector<std::int64_t>>(take_ids(newborn));
-    if (ids.size() != newborn) throw std::invalid_argument("take_ids gave another number of ids than asked for");
-    tracker.Begin(frame, ids.data());
+    tracker.Begin(frame, TakeIds(take_ids, newborn).data());
     return Report();
   }
 
@@ -256,18 +286,29 @@ NB_MODULE(_native, m) {
         "Returns the column of every row and the row of every column, or -1, of least total cost, and whether every "
         "other answer is worse by more than margin.");
 
-  nb::class_<ByteTrack>(m, "ByteTrack")
+  BindTracker<watchline::ByteTrack>(m, "ByteTrack")
       .def(
           "__init__",
           [](ByteTrack* self, float high_score, float low_score, float new_score, double high_cost, double low_cost,
-             double tentative_cost, bool fuse_score, double duplicate_iou, double lost_s, bool report_detection) {
-            new (self) ByteTrack({high_score, low_score, new_score, high_cost, low_cost, tentative_cost, fuse_score,
-                                  duplicate_iou, lost_s, report_detection});
+             double tentative_cost, bool fuse_score, double duplicate_iou, double lost_s, double coast_s,
+             bool report_detection) {
+            new (self) ByteTrack(watchline::ByteTrackOptions{high_score, low_score, new_score, high_cost, low_cost,
+                                                             tentative_cost, fuse_score, duplicate_iou, lost_s, coast_s,
+                                                             report_detection});
           },
           nb::kw_only(), "high_score"_a, "low_score"_a, "new_score"_a, "high_cost"_a, "low_cost"_a, "tentative_cost"_a,
-          "fuse_score"_a, "duplicate_iou"_a, "lost_s"_a, "report_detection"_a)
-      .def("reset", &ByteTrack::Reset)
-      .def("update", &ByteTrack::Update, "xyxy"_a, "score"_a, "class_id"_a, "time_s"_a, "take_ids"_a);
+          "fuse_score"_a, "duplicate_iou"_a, "lost_s"_a, "coast_s"_a, "report_detection"_a);
+
+  BindTracker<watchline::OcSort>(m, "OcSort")
+      .def(
+          "__init__",
+          [](OcSort* self, float det_score, float low_score, double min_iou, double low_iou, double inertia,
+             double direction_s, std::int64_t confirm_hits, double lost_s, double coast_s, bool report_detection) {
+            new (self) OcSort(watchline::OcSortOptions{det_score, low_score, min_iou, low_iou, inertia, direction_s,
+                                                       confirm_hits, lost_s, coast_s, report_detection});
+          },
+          nb::kw_only(), "det_score"_a, "low_score"_a, "min_iou"_a, "low_iou"_a, "inertia"_a, "direction_s"_a,
+          "confirm_hits"_a, "lost_s"_a, "coast_s"_a, "report_detection"_a);
 
   BindStepper<watchline::ByteTrackReference>(m, "ByteTrackReference")
       .def(

@@ -59,7 +59,7 @@ void OcSortReference::Predict() {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < live_.size(); ++i) {
     Track& track = live_[i];
-    PredictXysr(track.motion);
+    PredictXysr(track.motion, 1);
     ++track.age;
     if (track.unseen > 0) track.streak = 0;
     ++track.unseen;
