@@ -134,7 +134,8 @@ class Album:
         return self.track_count - min(self._max_cards, len(self._cards))
 
     def add(self, frame: Frame, tracks: Tracks) -> None:
-        """Looks at one frame."""
+        """Looks at one frame; what coasts in it was not seen."""
+        tracks = tracks[tracks.seen]
         self.counts.add(frame.pts_s, len(tracks))
         for i in range(len(tracks)):
             card = self._card(int(tracks.track_id[i]), int(tracks.class_id[i]), frame.pts_s)

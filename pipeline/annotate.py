@@ -115,11 +115,13 @@ class Annotator:
         near_last = np.argsort(tracks.xyxy[:, 3], kind="stable")  # nearer people stand lower and cover farther ones
         limits = np.array([width - 1, height - 1, width - 1, height - 1])
         boxes = np.clip(np.rint(tracks.xyxy), 0, limits).astype(np.int64).tolist()
+        seen = tracks.seen.tolist()
         for row in near_last.tolist():
             self._draw_trail(canvas, int(tracks.track_id[row]), pts_s, pen)
-            _draw_box(canvas, boxes[row], track_colour(int(tracks.track_id[row])), pen)
+            _draw_box(canvas, boxes[row], track_colour(int(tracks.track_id[row])), pen, seen=seen[row])
         for row in near_last[::-1].tolist():  # the nearest chooses the place of its tag first
-            text = f"#{tracks.track_id[row]} {self._labels[tracks.class_id[row]]} {tracks.score[row]:.2f}"
+            what = f"{tracks.score[row]:.2f}" if seen[row] else "unseen"
+            text = f"#{tracks.track_id[row]} {self._labels[tracks.class_id[row]]} {what}"
             colour = track_colour(int(tracks.track_id[row]))
             taken.append(_draw_tag(canvas, boxes[row], text, colour, pen, taken))
         return canvas
@@ -158,7 +160,7 @@ class Annotator:
 
     def _draw_corner(self, canvas: U8, tracks: Tracks, pts_s: float, pen: _Pen) -> Rect:
         """Draws the time and the number of people at the top left; returns the place taken."""
-        people = sum(self._labels[class_id] == "person" for class_id in tracks.class_id.tolist())
+        people = sum(self._labels[class_id] == "person" for class_id in tracks.class_id[tracks.seen].tolist())
         text = f"{clock_text(pts_s)}   {people} {'person' if people == 1 else 'people'}"
         text_width, text_height = _text_size(text, pen)
         margin = 2 * pen.pad
@@ -170,11 +172,20 @@ class Annotator:
         return rect
 
 
-def _draw_box(canvas: U8, box: Sequence[int], colour: Colour, pen: _Pen) -> None:
-    """Draws a box with a dark edge around it, so that it shows on light and dark ground alike."""
+def _draw_box(canvas: U8, box: Sequence[int], colour: Colour, pen: _Pen, *, seen: bool) -> None:
+    """Draws a box, of an unseen object its corners, with a dark edge: so it shows on light and dark ground alike."""
     import cv2
 
-    corners = (box[0], box[1]), (box[2], box[3])
+    left, top, right, bottom = box
+    if not seen:
+        reach = max(2, min(right - left, bottom - top) // 4)
+        for x, inward in ((left, reach), (right, -reach)):
+            for y, down in ((top, reach), (bottom, -reach)):
+                corner = np.array([(x + inward, y), (x, y), (x, y + down)], np.int32)
+                cv2.polylines(canvas, [corner], isClosed=False, color=_INK, thickness=pen.line + 2)
+                cv2.polylines(canvas, [corner], isClosed=False, color=colour, thickness=pen.line)
+        return
+    corners = (left, top), (right, bottom)
     cv2.rectangle(canvas, *corners, _INK, pen.line + 2, cv2.LINE_8)
     cv2.rectangle(canvas, *corners, colour, pen.line, cv2.LINE_8)
 

@@ -25,7 +25,7 @@ from watchline.pipeline.summary import FrameCounts, InputFacts, MachineFacts, Mo
 from watchline.pipeline.tables import Tables
 from watchline.streams.errors import OutputError, StreamError, UsageError, WatchlineError
 from watchline.streams.source import Source, SourceInfo, SourceReport
-from watchline.trackers.build import Backend, build_tracker
+from watchline.trackers.build import TrackerChoice, build_tracker
 
 _TRACKER_LEAST_SCORE = 0.1  # a track lives on by detections too faint to begin one
 _CUDA_BATCH = 8
@@ -38,8 +38,7 @@ class RunOptions:
     Attributes:
         model: catalog name or file.
         classes: names of the classes to find; empty means all.
-        tracker: name of the tracker.
-        backend: what runs it.
+        tracker: how objects are followed.
         sampling: which frames are processed.
         conf: least score of a detection that begins a track and is saved, in [0, 1].
         iou: largest overlap of two detections of a class.
@@ -54,8 +53,7 @@ class RunOptions:
 
     model: str = "yolov8n"
     classes: tuple[str, ...] = ()
-    tracker: str = "bytetrack"
-    backend: Backend = "auto"
+    tracker: TrackerChoice = field(default_factory=TrackerChoice)
     sampling: Sampling = field(default_factory=Sampling)
     conf: float = 0.25
     iou: float = 0.7
@@ -101,7 +99,7 @@ class Runner:
         self._engine = engine or OnnxEngine(model.onnx, options.device)
         self._detector = NetworkDetector(self._engine, _detector_options(options, self._engine.fixed_size))
         # Built here to be refused, if it must be, before anything is written.
-        self._backend = build_tracker(options.tracker, backend=options.backend).backend
+        self._backend = build_tracker(options.tracker, score=options.conf).backend
         self._threads = options.threads or usable_cpus()
         # A device that works on many frames at once wants batches; on a CPU they would only add delay and memory.
         self._batch = 1 if self._engine.info.device == "cpu" else options.batch or _CUDA_BATCH
@@ -157,7 +155,7 @@ class Runner:
         outcome = Road(
             source,
             self._detector,
-            build_tracker(options.tracker, interval_s, options.conf, options.backend),
+            build_tracker(options.tracker, interval_s, options.conf),
             sinks,
             sampling=options.sampling,
             workers=self._threads,

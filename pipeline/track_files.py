@@ -159,8 +159,9 @@ class TimedStepper:
         found = Detections(boxes[real], score[real].astype(np.float32), np.zeros(len(real), np.int32))
         tracks = self._tracker.update(found, self._frames / self._fps)
         self._frames += 1
-        row = real[tracks.detection]
-        return Rows(tracks.track_id, tracks.xyxy.astype(np.float64), score[row], row.astype(np.int32))
+        row = np.append(real, -1)[tracks.detection]  # a coasting track keeps its -1, and its last score
+        shown = np.where(row < 0, tracks.score, np.append(score, 0)[row])
+        return Rows(tracks.track_id, tracks.xyxy.astype(np.float64), shown, row.astype(np.int32))
 
 
 def track_lines(found: DetectionFile, stepper: FrameStepper | TimedStepper, count: int) -> Iterator[str]:

@@ -21,6 +21,7 @@ import typer
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
+from watchline.pipeline.cli.tracker_options import Backend, Name, Preset, Settings
 from watchline.pipeline.graph import Sampling
 from watchline.pipeline.machine import return_memory_early
 from watchline.pipeline.model import load_model
@@ -30,6 +31,7 @@ from watchline.pipeline.summary import EXIT_CODES, Summary
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.opening import open_source
 from watchline.streams.source import Source
+from watchline.trackers.build import TrackerChoice
 
 _PATIENCE_S = 10.0  # for a cancelled run to finish its files
 _DEVICES = ("auto", "cpu", "cuda")
@@ -53,10 +55,10 @@ def run(
     classes: Annotated[
         str, typer.Option(metavar="A,B", help="Classes to find, such as person,car. All, if left out.")
     ] = "",
-    tracker: Annotated[str, typer.Option(metavar="NAME", help="How objects are followed.")] = "bytetrack",
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="What runs the tracker: auto, native or python; same answers.")
-    ] = "auto",
+    tracker: Name = "bytetrack",
+    preset: Preset = "default",
+    settings: Settings = None,
+    backend: Backend = "auto",
     conf: Annotated[
         float, typer.Option(min=0, max=1, help="Least score of a detection that begins a track and is saved.")
     ] = 0.25,
@@ -95,7 +97,9 @@ def run(
     Every input gets a folder with annotated.mp4 and report.html to look at, and tracks.jsonl, tracks.mot.txt and
     summary.json to compute with. Ctrl-C ends early and keeps what was done.
 
-    A detection of --conf or more begins a track; fainter ones, down to 0.1, only keep a track alive.
+    A detection of --conf or more begins a track; fainter ones, down to 0.1, only keep a track alive. Every option
+    of the tracker can be set by --set, such as coast_s=0.5 to show for half a second where an unseen object should
+    be; a wrong name lists them all. Preset reference has thresholds of its own, whatever --conf is.
 
     \b
     Examples:
@@ -120,8 +124,7 @@ def run(
     options = RunOptions(
         model=model,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
-        tracker=tracker,
-        backend=backend,  # type: ignore[arg-type]  # checked where the tracker is built
+        tracker=TrackerChoice(tracker, preset, tuple(settings or ()), backend),
         sampling=Sampling(every or 1, fps or 0.0, max_frames or 0),
         conf=conf,
         iou=iou,

@@ -133,7 +133,12 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            (["--tracker", "bytetrak"], "bytetrack"),
+            (["--tracker", "bytetrak"], 'no tracker "bytetrak", did you mean "bytetrack"?'),
+            (["--preset", "best"], 'no preset "best"; known: default, reference'),
+            (["--backend", "cuda"], 'no backend "cuda"; known: auto, native, python'),
+            (["--set", "lost=3"], '--set lost: no such option of bytetrack, did you mean "lost_s"? known: high_score'),
+            (["--set", "lost_s=-3"], "lost_s is -3.0; take a value from 0 to 86400"),
+            (["--set", "lost_s"], '--set "lost_s": want NAME=VALUE'),
             (["--classes", "persn"], "did you mean 'person'"),
             (["--every", "2", "--fps", "5"], "exclude each other"),
             (["--fps", "inf"], "--fps inf"),

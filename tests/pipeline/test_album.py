@@ -38,6 +38,15 @@ def test_a_track_has_a_card_with_its_times_its_score_and_a_picture() -> None:
     assert card.intervals == [(0.0, 0.9)]
 
 
+def test_what_coasts_was_not_seen() -> None:
+    album = Album(LABELS)
+    album.add(frame(0, 0.0), tracks((4, 0, (100, 60, 140, 160))))
+    album.add(frame(1, 5.0), tracks((4, 0, (100, 60, 180, 220)), (9, 0, (5, 5, 60, 90)), seen=False))
+    (card,) = album.cards
+    assert (card.track_id, card.last_s, card.frames, size_of(card.crop)) == (4, 0.0, 1, (100, 40))
+    assert album.track_count == 1
+
+
 def test_the_largest_whole_view_is_kept() -> None:
     album = Album(LABELS)
     views = [(100.0, 60.0, 130.0, 120.0), (100.0, 60.0, 150.0, 200.0), (100.0, 60.0, 120.0, 110.0)]

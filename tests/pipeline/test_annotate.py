@@ -13,17 +13,17 @@ from watchline.trackers.tracks import Tracks, TrackState
 LABELS = ("person", "car")
 
 
-def tracks(*rows: tuple[int, int, tuple[float, float, float, float]]) -> Tracks:
-    """Tracks of (id, class, xyxy)."""
+def tracks(*rows: tuple[int, int, tuple[float, float, float, float]], seen: bool = True) -> Tracks:
+    """Tracks of (id, class, xyxy); unseen ones coast."""
     n = len(rows)
     return Tracks(
         track_id=np.array([row[0] for row in rows], np.int64),
         xyxy=np.array([row[2] for row in rows], np.float32).reshape(n, 4),
         score=np.full(n, 0.87, np.float32),
         class_id=np.array([row[1] for row in rows], np.int32),
-        state=np.full(n, TrackState.CONFIRMED, np.uint8),
+        state=np.full(n, TrackState.CONFIRMED if seen else TrackState.LOST, np.uint8),
         age_s=np.zeros(n, np.float32),
-        detection=np.arange(n, dtype=np.int32),
+        detection=np.arange(n, dtype=np.int32) if seen else np.full(n, -1, np.int32),
     )
 
 
@@ -52,6 +52,14 @@ def test_a_box_is_drawn_where_the_track_is_in_the_colour_of_its_id() -> None:
     assert tuple(drawn[200, 100]) == track_colour(7)
     assert tuple(drawn[200, 200]) == track_colour(7)
     assert tuple(drawn[200, 150]) == (128, 128, 128)
+
+
+def test_of_an_unseen_object_only_the_corners_are_drawn_and_nobody_is_counted() -> None:
+    unseen = Annotator(LABELS).draw(grey(), tracks((7, 0, (100, 100, 200, 300)), seen=False), 0.0)
+    assert tuple(unseen[110, 100]) == tuple(unseen[290, 200]) == track_colour(7)
+    assert tuple(unseen[200, 100]) == tuple(unseen[200, 200]) == (128, 128, 128)
+    nobody = Annotator(LABELS).draw(grey(), Tracks.empty(), 0.0)
+    np.testing.assert_array_equal(unseen[:40, :200], nobody[:40, :200])  # the count of people
 
 
 def test_the_first_hundred_ids_have_colours_of_their_own_and_neighbours_differ_clearly() -> None:

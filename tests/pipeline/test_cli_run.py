@@ -188,6 +188,31 @@ def test_conf_is_what_begins_a_track(tiny: Path, clip: Path, tmp_path: Path) -> 
     assert (summary["tracks"], summary["detections"]) == (0, 0)  # its person has 0.9
 
 
+@pytest.mark.parametrize("tracker", ["bytetrack", "ocsort"])
+@pytest.mark.parametrize("backend", ["python", "native"])
+def test_the_published_trackers_can_be_chosen_and_set(
+    tiny: Path, clip: Path, tmp_path: Path, tracker: str, backend: str, request: pytest.FixtureRequest
+) -> None:
+    if backend == "native":
+        request.getfixturevalue("native")
+    setting = {"bytetrack": "track_thresh=0.7", "ocsort": "min_hits=2"}[tracker]
+    options = ["--tracker", tracker, "--preset", "reference", "--backend", backend, "--set", setting]
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path, "--no-video", *options)
+    assert done.returncode == 0, done.stderr
+    assert all(len(line["tracks"]) == 1 for line in json_lines(tmp_path / "yard" / "tracks.jsonl"))
+    summary = summary_of(tmp_path / "yard")
+    assert summary["machine"]["tracker"] == f"{tracker} reference ({backend})"
+    assert summary["options"]["tracker"] == {
+        "name": tracker, "preset": "reference", "settings": [setting], "backend": backend
+    }  # fmt: skip
+
+
+def test_a_setting_of_the_tracker_counts(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    done = watchline("run", clip, "--model", tiny, "--out", tmp_path, "--no-video", "--set", "new_score=0.95")
+    assert done.returncode == 0, done.stderr
+    assert summary_of(tmp_path / "yard")["tracks"] == 0  # its person has 0.9
+
+
 @pytest.mark.parametrize("options", [["--fps", "0.001"], ["--every", "100000"]])
 def test_the_sparsest_sampling_is_still_a_run(tiny: Path, clip: Path, tmp_path: Path, options: list[str]) -> None:
     done = watchline("run", clip, "--model", tiny, "--out", tmp_path, *options)
@@ -242,7 +267,16 @@ def test_a_reader_that_goes_away_stops_no_input(tiny: Path, clip: Path, tmp_path
 def test_help_shows_every_option_with_examples_and_exit_codes() -> None:
     done = watchline("run", "--help")
     assert done.returncode == 0
-    for word in ("--out", "--save-detections", "--max-frames", "Examples", "Exit codes", "yolov8n"):
+    for word in (
+        "--out",
+        "--save-detections",
+        "--max-frames",
+        "--preset",
+        "--set",
+        "Examples",
+        "Exit codes",
+        "yolov8n",
+    ):
         assert word in done.stdout
 
 
