@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
-from tests.bench import pack, road, trackers
+from tests.bench import long_run, pack, road
 from watchline.detectors.catalog import Catalog
 from watchline.detectors.fetch import default_cache, fetch
 from watchline.pipeline.machine import usable_cpus
@@ -28,8 +30,11 @@ def main() -> None:
     print("pack: a resized 640x360 picture into a 3x384x640 network input")
     pack.compare(arguments.rounds)
 
-    print("trackers: one update against the size of the crowd")
-    trackers.compare(arguments.rounds)
+    print("trackers: one update against the size of the crowd, beside other makers' trackers", flush=True)
+    subprocess.run([sys.executable, "-m", "tests.bench.tracker_peers"], cwd=ROOT, check=True)
+
+    print("long runs: an update after minutes and after an hour")
+    long_run.compare()
 
     catalog = Catalog.load()
     clip = arguments.clip if arguments.clip.exists() else fetch(catalog[catalog.default_clip], default_cache())
