@@ -56,7 +56,7 @@ class Assignment:
     free_columns: Index
 
 
-def iou_cost(a: F64, b: F64, class_a: I32, class_b: I32, weight: F32 | float = 1.0) -> F64:
+def iou_cost(a: F64, b: F64, class_a: I32, class_b: I32, weight: F32 | F64 | float = 1.0) -> F64:
     """Returns 1 - IoU * weight, and 1 where the classes differ: no limit below 1 lets such a pair through.
 
     Args:
@@ -64,10 +64,10 @@ def iou_cost(a: F64, b: F64, class_a: I32, class_b: I32, weight: F32 | float = 1
         b: (M, 4) xyxy, pixels.
         class_a: (N,).
         class_b: (M,).
-        weight: in [0, 1], one for all or (M,), e.g. the detections' scores.
+        weight: from 0, one for all or (M,), e.g. the detections' scores.
 
     Returns:
-        (N, M) in [0, 1]. N or M may be 0.
+        (N, M), up to 1; from 0 where no weight is above 1. N or M may be 0.
     """
     cost: F64 = 1 - iou_matrix(a, b) * weight * (class_a[:, None] == class_b[None, :])
     return cost

@@ -1,4 +1,4 @@
-"""ByteTrack: every box counts. Sure detections are matched first; the unsure ones then keep known tracks alive.
+"""ByteTrack: every box counts. Sure detections begin tracks; the unsure ones keep known tracks alive.
 
 Source: Zhang et al., ByteTrack: Multi-Object Tracking by Associating Every Detection Box, ECCV 2022 (arXiv 2110.06864).
 What differs from the authors' program, on purpose: a score equal to a threshold counts; classes never mix; life is in
@@ -6,6 +6,11 @@ seconds and frame intervals may vary; a removed track is gone; two tracks of one
 an unsure detection also brings a lost track back, at a little less overlap (in synthetic crowds of 200: HOTA 76 to 81);
 the filter's aspect keeps up with the boxes: a width that was wrong once goes in frames, not in a second (81.2 to 83.3
 there; on four MOT17 sequences 39.1 to 40.1, of cars in KITTI 60.3 to 62.3).
+
+Two more differences keep apart those who cross. Two tracks that lived side by side are two objects, however much they
+overlap: who is hidden behind another is not that other's duplicate (crowds of 500: 69.5 to 71.5; 48 people who cross a
+square: 79.6 to 86.6). And sure and unsure detections are assigned at once, not one after the other, where who is in
+front could take the track of who is half hidden (crowds of 500: 71.5 to 72.7; 80 people on the square: 79.7 to 82.9).
 """
 
 from __future__ import annotations
@@ -15,12 +20,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
 from watchline.trackers.associate import Candidates, Index, assign, iou_cost
-from watchline.trackers.kalman import MOTION, follow_xyah, predict_xyah, start_xyah, xyah_to_xyxy, xyxy_to_xyah
+from watchline.trackers.kalman import F64, MOTION, follow_xyah, predict_xyah, start_xyah, xyah_to_xyxy, xyxy_to_xyah
 from watchline.trackers.table import STEP_S, TrackTable
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import Tracks, TrackState
@@ -46,14 +52,14 @@ class ByteTrackOptions:
     """What a ByteTrack may be told.
 
     Attributes:
-        high_score: detections from here on are matched first.
+        high_score: detections from here on are sure: they count for more, and confirm new tracks.
         low_score: detections from here up to `high_score` keep known tracks alive or bring them back.
         new_score: detections from here on begin a track; not below `high_score`.
         high_cost: largest cost, 1 - IoU, of a pair with a high score.
-        low_cost: the same for a pair with a low score.
+        low_cost: the same for a pair with a low score; at their limits, either kind is worth the same.
         tentative_cost: the same for the second sight of a track.
         fuse_score: multiply the IoU of high-score pairs by the score.
-        duplicate_iou: a seen and a lost track that overlap more are one object.
+        duplicate_iou: a seen and a lost track that overlap more are one object, if the seen one is the later.
         lost_s: seconds that a track may go unseen, so also the longest frame interval that can be followed.
         coast_s: seconds that an unseen track is still reported, where it is expected; 0: not at all.
         box: "filtered", the Kalman filter's; "detection", as detected.
@@ -102,19 +108,17 @@ class ByteTrack(TrackTable):
         newborn = TrackState.CONFIRMED if self._now_s == -math.inf else TrackState.TENTATIVE
         self._predict(time_s)
         option, live, frame = self._options, self._live, Candidates.of(detections)
-        high = np.flatnonzero(frame.score >= option.high_score)
-        low = np.flatnonzero((frame.score >= option.low_score) & (frame.score < option.high_score))
         tentative = live["state"] == TrackState.TENTATIVE
 
-        missed, high = self._match(np.flatnonzero(~tentative), frame, high, option.high_cost, option.fuse_score)
-        self._match(missed, frame, low, option.low_cost, False)
-        _, high = self._match(np.flatnonzero(tentative), frame, high, option.tentative_cost, option.fuse_score)
+        free = self._match(~tentative, frame, np.flatnonzero(frame.score >= option.low_score), option.high_cost)
+        free = free[frame.score[free] >= option.high_score]
+        free = self._match(tentative, frame, free, option.tentative_cost)
 
         unseen = live["seen_s"] < time_s
         live["state"][unseen] = TrackState.LOST
         self._live = live[~(unseen & tentative)]
         self._join_duplicates()
-        self._begin(frame, high[frame.score[high] >= option.new_score], newborn)
+        self._begin(frame, free[frame.score[free] >= option.new_score], newborn)
         return self._report(detections.xyxy)
 
     def _predict(self, time_s: float) -> None:
@@ -125,16 +129,22 @@ class ByteTrack(TrackTable):
         live["motion"]["speed"][live["state"] == TrackState.LOST, 3] = 0  # an unseen object keeps its height
         live["motion"] = predict_xyah(live["motion"], float(self._since(before_s)) / STEP_S)
 
-    def _match(self, tracks: Index, frame: Candidates, boxes: Index, limit: float, fuse: bool) -> tuple[Index, Index]:
-        """Gives `boxes`, rows of `frame`, to `tracks`, rows of the live ones; returns what is left of both."""
-        live, weight = self._live, frame.score[boxes] if fuse else 1.0
-        expected = xyah_to_xyxy(live["motion"]["place"][tracks])
+    def _match(self, which: NDArray[np.bool_], frame: Candidates, boxes: Index, limit: float) -> Index:
+        """Gives `boxes`, rows of `frame`, to the live tracks that are `which`; returns the boxes that are left."""
+        live, tracks = self._live, np.flatnonzero(which)
+        expected, weight = xyah_to_xyxy(live["motion"]["place"][tracks]), self._weight(frame.score[boxes])
         cost = iou_cost(expected, frame.xyxy[boxes], live["class_id"][tracks], frame.class_id[boxes], weight)
         pairs = assign(cost, limit)
         matched, seen = tracks[pairs.rows], boxes[pairs.columns]
         live["motion"][matched] = follow_xyah(live["motion"][matched], xyxy_to_xyah(frame.xyxy[seen]))
         self._see(matched, frame, seen, TrackState.CONFIRMED)
-        return tracks[pairs.free_rows], boxes[pairs.free_columns]
+        return boxes[pairs.free_columns]
+
+    def _weight(self, score: F32) -> F64:
+        """Returns what the overlaps of detections count for, by their (N,) `score`."""
+        option = self._options
+        sure = score.astype(np.float64) if option.fuse_score else 1.0
+        return np.where(score >= option.high_score, sure, (1 - option.high_cost) / (1 - option.low_cost))
 
     def _see(self, tracks: Index, frame: Candidates, boxes: Index, state: TrackState) -> None:
         """Notes that `tracks`, rows of the live ones, are seen now as `boxes`, rows of `frame`."""
@@ -144,13 +154,15 @@ class ByteTrack(TrackTable):
             live[name][tracks] = getattr(frame, name)[boxes]
 
     def _join_duplicates(self) -> None:
-        """Joins lost tracks with the seen one that covers them, under the id of the longest life; its own in a tie."""
+        """Joins lost tracks with the later one that covers them, under the id of the longest life; its own in a tie."""
         live = self._live
         seen, lost = (np.flatnonzero(live["state"] == state) for state in (TrackState.CONFIRMED, TrackState.LOST))
         boxes, class_id = xyah_to_xyxy(live["motion"]["place"]), live["class_id"]
         cost = iou_cost(boxes[lost], boxes[seen], class_id[lost], class_id[seen])
         life, identity = self._since(live["born_s"]) - self._since(live["seen_s"]), live[["track_id", "born_s"]]
         for old, new in [(lost[i], seen[j]) for i, j in np.argwhere(cost < 1 - self._options.duplicate_iou)]:
+            if live["seen_s"][old] >= live["born_s"][new]:
+                continue  # they lived side by side: two objects, one behind the other
             if life[old] > life[new] and live["state"][old] == TrackState.LOST:
                 identity[new], life[new] = identity[old], self._since(live["born_s"][old])  # a view: writes to live
             live["state"][old] = TrackState.REMOVED

@@ -82,12 +82,12 @@ def test_a_gap_in_the_stream_longer_than_lost_s_ends_all_tracks() -> None:
     ]
 
 
-def test_low_scores_keep_a_track_alive_and_without_the_second_stage_it_would_break() -> None:
+def test_low_scores_keep_a_track_alive_and_without_them_it_would_break() -> None:
     scene = worlds.fading(faint_score=0.2, frames=150)  # 50 frames, 1.7 s, in the shade
     assert ids_of(scene, follow(scene)) == {1: [1]}
     assert sum(map(len, follow(scene))) == 150
-    no_second_stage = ByteTrack(ByteTrackOptions(low_score=0.5))
-    assert ids_of(scene, follow(scene, no_second_stage)) == {1: [1, 2]}
+    without_them = ByteTrack(ByteTrackOptions(low_score=0.5))
+    assert ids_of(scene, follow(scene, without_them)) == {1: [1, 2]}
 
 
 def test_a_low_score_brings_a_lost_track_back() -> None:
@@ -97,6 +97,22 @@ def test_a_low_score_brings_a_lost_track_back() -> None:
     ]
     assert [tracks.track_id.tolist() for tracks in shown] == [[1], [1], [], [1]]
     assert shown[-1].score[0] == np.float32(0.2)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_who_steps_in_front_does_not_take_the_track_of_who_is_now_half_hidden(fuse: bool) -> None:
+    person, front, half_hidden = (0, 0, 100, 200), (40, 0, 140, 200), (2, 0, 102, 200)
+    both = Detections(
+        np.array([front, half_hidden], np.float32), np.array([0.9, 0.3], np.float32), np.zeros(2, np.int32)
+    )
+    tracker = ByteTrack(ByteTrackOptions(fuse_score=fuse))
+    shown = [tracker.update(frame, i / 30) for i, frame in enumerate([box(*person), box(*person), both, both])]
+    assert [dict(zip(tracks.track_id.tolist(), tracks.detection.tolist(), strict=True)) for tracks in shown] == [
+        {1: 0},
+        {1: 0},
+        {1: 1},
+        {1: 1, 2: 0},
+    ]
 
 
 def test_low_scores_never_begin_a_track() -> None:
@@ -113,7 +129,7 @@ def test_a_score_that_equals_a_threshold_counts(threshold: float) -> None:
     assert len(keeps.update(one(threshold), 1 / 30)) == 1
     below = float(np.nextafter(np.float32(threshold), np.float32(0)))
     assert len(keeps.update(one(below), 2 / 30)) == 0
-    # Equal to high_score means first stage: there an overlap of 0.25 is enough, in the second it is not.
+    # Equal to high_score means sure: then an overlap of 0.25 is enough, for an unsure detection it is not.
     first = ByteTrack(
         ByteTrackOptions(high_score=threshold, new_score=0.8, fuse_score=False, high_cost=0.8, low_cost=0.5)
     )
@@ -208,6 +224,14 @@ def test_a_lost_and_a_seen_track_of_one_object_become_one_under_the_id_of_the_lo
     shown, tracker = two_tracks_of_one_object(first, second)
     assert shown == [winner]
     assert len(tracker._live) == 1
+
+
+@pytest.mark.parametrize("fps", [10, 30])
+def test_who_passes_exactly_behind_another_is_no_duplicate_and_keeps_the_id(fps: float) -> None:
+    stands = Sight(1, 400, 300)
+    walks = [Sight(2, 400 + 120 * i / fps, 300) for i in range(int(-2 * fps), int(2 * fps))]
+    scene = worlds.world([[stands] if abs(walk.x - 400) < 40 else [stands, walk] for walk in walks], fps)
+    assert ids_of(scene, follow(scene)) == {2: [1], 1: [2]}
 
 
 def test_a_person_who_first_showed_an_arm_is_soon_as_narrow_as_the_boxes_say() -> None:

@@ -1,6 +1,7 @@
 #include "byte_track.h"
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -20,17 +21,16 @@ std::size_t ByteTrack::Advance(const DetectionRows& given, double time_s) {
   for (std::size_t i = 0; i < live_.size(); ++i) {
     (live_[i].state == kTentative ? tentative_ : known_).push_back(static_cast<int>(i));
   }
-  Match(known_, sure_, option_.high_cost, option_.fuse_score);
-  Match(known_, unsure_, option_.low_cost, false);
-  Match(tentative_, sure_, option_.tentative_cost, option_.fuse_score);
+  Match(known_, free_, option_.high_cost);
+  DropBelow(option_.high_score);
+  Match(tentative_, free_, option_.tentative_cost);
 
   for (const int track : known_) live_[track].state = kLost;
   for (const int track : tentative_) live_[track].state = kRemoved;
   if (!known_.empty()) JoinDuplicates();
   RemoveTheRemoved();
-  const auto too_low = [this](int box) { return frame_[box].score < option_.new_score; };
-  sure_.erase(std::remove_if(sure_.begin(), sure_.end(), too_low), sure_.end());
-  return sure_.size();
+  DropBelow(option_.new_score);
+  return free_.size();
 }
 
 // Moves the clock and the tracks that are not too old on to `time_s`.
@@ -45,28 +45,34 @@ void ByteTrack::Predict(double time_s) {
   if (!live_.empty()) PredictMotions(motion_.data(), motion_.size(), clock_.Since(before_s) / kStep);
 }
 
-// Puts the detections in the order that counts, and tells the sure from the unsure.
+// Puts the detections in the order that counts.
 void ByteTrack::Sort(const DetectionRows& given) {
   sorter_.Sort(given, option_.low_score, frame_);
-  sure_.clear();
-  unsure_.clear();
-  for (std::size_t i = 0; i < frame_.size(); ++i) {
-    (frame_[i].score >= option_.high_score ? sure_ : unsure_).push_back(static_cast<int>(i));
-  }
+  free_.resize(frame_.size());
+  std::iota(free_.begin(), free_.end(), 0);
+}
+
+// Drops the free detections whose scores are below `least`. They are in order of falling scores.
+void ByteTrack::DropBelow(float least) {
+  while (!free_.empty() && frame_[free_.back()].score < least) free_.pop_back();
 }
 
 // Gives `boxes`, rows of the frame, to `tracks`, rows of the live ones; leaves in both what is left over.
-void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
+void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit) {
   if (tracks.empty() || boxes.empty()) return;
   track_objects_.clear();
   box_objects_.clear();
   for (const int track : tracks) track_objects_.push_back({ToBox(motion_[track].place), live_[track].class_id});
   for (const int box : boxes) box_objects_.push_back({frame_[box].box, frame_[box].class_id});
   weight_.clear();
-  for (const int box : boxes) weight_.push_back(fuse ? frame_[box].score : 1.0);
+  double most = 1;
+  for (const int box : boxes) {
+    weight_.push_back(Weight(frame_[box].score));
+    most = std::max(most, weight_.back());
+  }
 
   const auto cost = [this](int, int column, double iou) { return 1 - iou * weight_[column]; };
-  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, 1 - limit, cost);
+  const std::vector<int>& column_of = assignment_.Solve(track_objects_, box_objects_, limit, (1 - limit) / most, cost);
   std::size_t left = 0;
   for (std::size_t i = 0; i < tracks.size(); ++i) {
     const int column = column_of[i];
@@ -82,6 +88,12 @@ void ByteTrack::Match(Rows& tracks, Rows& boxes, double limit, bool fuse) {
   boxes.erase(std::remove(boxes.begin(), boxes.end(), kFree), boxes.end());
 }
 
+// Returns what the overlaps of a detection count for.
+double ByteTrack::Weight(float score) const {
+  if (score < option_.high_score) return (1 - option_.high_cost) / (1 - option_.low_cost);
+  return option_.fuse_score ? score : 1.0;
+}
+
 // Notes that `track` is seen now as `box`.
 void ByteTrack::See(Track& track, const Candidate& box, State state) const {
   track.state = state;
@@ -91,7 +103,7 @@ void ByteTrack::See(Track& track, const Candidate& box, State state) const {
   track.detection = box.detection;
 }
 
-// Joins lost tracks with the seen one that covers them, under the id of the longest life; its own in a tie.
+// Joins lost tracks with the later one that covers them, under the id of the longest life; its own in a tie.
 void ByteTrack::JoinDuplicates() {
   known_.clear();
   joined_.clear();
@@ -109,7 +121,10 @@ void ByteTrack::JoinDuplicates() {
   for (std::size_t i = 0; i < known_.size(); ++i) {
     const auto first = overlaps_.overlap.begin() + overlaps_.start[i];
     const auto last = overlaps_.overlap.begin() + overlaps_.start[i + 1];
-    const auto covers = [this](const Overlap& o) { return 1 - o.iou < 1 - option_.duplicate_iou; };
+    const auto covers = [this, i](const Overlap& o) {
+      if (live_[known_[i]].seen_s >= live_[joined_[o.column]].born_s) return false;  // they lived side by side
+      return 1 - o.iou < 1 - option_.duplicate_iou;
+    };
     const auto cover = std::find_if(first, last, covers);
     if (cover == last) continue;
     Track &old = live_[known_[i]], &now = live_[joined_[cover->column]];
@@ -146,7 +161,7 @@ void ByteTrack::SortById() {
 }
 
 void ByteTrack::Begin(const std::int64_t* ids) {
-  for (const int box : sure_) {
+  for (const int box : free_) {
     Track track{};
     track.id = *ids++;
     track.born_s = clock_.now_s;
@@ -154,7 +169,7 @@ void ByteTrack::Begin(const std::int64_t* ids) {
     live_.push_back(track);
     motion_.push_back(StartMotion(ToXyah(frame_[box].box)));
   }
-  sure_.clear();
+  free_.clear();
 }
 
 // Is `track` unseen for so short a time that it is still shown?

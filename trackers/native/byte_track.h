@@ -1,4 +1,4 @@
-// ByteTrack: every box counts. Sure detections are matched first; the unsure ones then keep known tracks alive.
+// ByteTrack: every box counts. Sure detections begin tracks; the unsure ones keep known tracks alive.
 //
 // Source: Zhang et al., ByteTrack: Multi-Object Tracking by Associating Every Detection Box, ECCV 2022 (arXiv
 // 2110.06864). Twin: ByteTrack in trackers/byte_track.py, which says what differs from the authors' program. Both give
@@ -65,7 +65,9 @@ class ByteTrack {
 
   void Predict(double time_s);
   void Sort(const DetectionRows& given);
-  void Match(Rows& tracks, Rows& boxes, double limit, bool fuse);
+  void Match(Rows& tracks, Rows& boxes, double limit);
+  void DropBelow(float least);
+  double Weight(float score) const;
   void See(Track& track, const Candidate& box, State state) const;
   void JoinDuplicates();
   void RemoveTheRemoved();
@@ -86,7 +88,7 @@ class ByteTrack {
   // One frame's work; kept for its memory.
   CandidateSorter sorter_;
   std::vector<Candidate> frame_;
-  Rows sure_, unsure_;      // rows of `frame_` that no track has yet: high scores and low
+  Rows free_;               // rows of `frame_` that no track has yet
   Rows known_, tentative_;  // rows of `live_` that have no box yet: confirmed or lost ones, and tentative ones
   Rows joined_;             // rows of `live_` that were seen
   std::vector<Object> track_objects_, box_objects_;
