@@ -93,6 +93,8 @@ $(PEERS)/installed: tests/bench/peers.txt tests/bench/tracker_peers.txt $(SOURCE
 	@echo "installing watchline and what it is compared with into $(@D): some minutes"
 	@test -x $(@D)/bin/python || "$(PYTHON)" -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@: boxmot brings lapx, whose package has the name of lap and settles ties another way: lap has the last word
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall lap==0.5.13
 	@WATCHLINE_REQUIRE_NATIVE=1 $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 

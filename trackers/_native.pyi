@@ -19,13 +19,11 @@ class _Tracker:
         time_s: float,
         take_ids: Callable[[int], Sequence[int]],
     ) -> tuple[
-        NDArray[int64],
-        NDArray[float32],
-        NDArray[float32],
-        NDArray[int32],
-        NDArray[uint8],
-        NDArray[float32],
-        NDArray[int32],
+        NDArray[int64],  # ids
+        NDArray[float32],  # boxes
+        NDArray[float32],  # scores, ages
+        NDArray[int32],  # classes, rows of detections
+        NDArray[uint8],  # states
     ]: ...
     def save(self) -> tuple[float, bytes]: ...
     def restore(self, now_s: float, rows: bytes) -> None: ...

@@ -109,9 +109,13 @@ void ByteTrack::JoinDuplicates() {
   joined_.clear();
   track_objects_.clear();
   box_objects_.clear();
+  double earliest_s = clock_.now_s;  // that a lost one was last seen
+  for (const Track& track : live_) {
+    if (track.state == kLost) earliest_s = std::min(earliest_s, track.seen_s);
+  }
   for (std::size_t i = 0; i < live_.size(); ++i) {
-    if (live_[i].state != kLost && live_[i].state != kConfirmed) continue;
     const bool lost = live_[i].state == kLost;
+    if (!lost && (live_[i].state != kConfirmed || live_[i].born_s <= earliest_s)) continue;  // lived beside them all
     (lost ? known_ : joined_).push_back(static_cast<int>(i));
     (lost ? track_objects_ : box_objects_).push_back({ToBox(motion_[i].place), live_[i].class_id});
   }

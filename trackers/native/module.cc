@@ -94,14 +94,15 @@ class OneAtATime {
   std::atomic_flag& busy_;
 };
 
-// The arrays of `Tracks` for `count` tracks, side by side in one block of memory.
+// The arrays of `Tracks` for `count` tracks, side by side in one block of memory: ids, boxes, scores and ages, classes
+// and detections, states.
 class TrackArrays {
  public:
   explicit TrackArrays(std::size_t count) : count_(count), memory_(new double[count * 6 + 1]) {
     rows_.track_id = reinterpret_cast<std::int64_t*>(memory_.get());
     rows_.xyxy = reinterpret_cast<float*>(rows_.track_id + count);
     rows_.score = rows_.xyxy + 4 * count;
-    rows_.age_s = rows_.score + count;
+    rows_.age_s = rows_.score + count;  // right behind: one array of two rows, as an array costs more than a row
     rows_.class_id = reinterpret_cast<std::int32_t*>(rows_.age_s + count);
     rows_.detection = rows_.class_id + count;
     rows_.state = reinterpret_cast<std::uint8_t*>(rows_.detection + count);
@@ -112,9 +113,8 @@ class TrackArrays {
   nb::tuple Release() {
     nb::capsule owner(memory_.release(), [](void* p) noexcept { delete[] static_cast<double*>(p); });
     return nb::make_tuple(Array(rows_.track_id, {count_}, owner), Array(rows_.xyxy, {count_, 4}, owner),
-                          Array(rows_.score, {count_}, owner), Array(rows_.class_id, {count_}, owner),
-                          Array(rows_.state, {count_}, owner), Array(rows_.age_s, {count_}, owner),
-                          Array(rows_.detection, {count_}, owner));
+                          Array(rows_.score, {2, count_}, owner), Array(rows_.class_id, {2, count_}, owner),
+                          Array(rows_.state, {count_}, owner));
   }
 
  private:

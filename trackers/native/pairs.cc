@@ -12,6 +12,8 @@ double CentreY(const Box& box) { return (box.y1 + box.y2) / 2; }
 
 double Area(const Box& box) { return (box.x2 - box.x1) * (box.y2 - box.y1); }
 
+constexpr int kFew = 8;  // columns that one cell may hold: all are looked at sooner than sorted
+
 // Returns how many times `side` fits into `length`, from 1 to 4 n.
 double Cells(double length, double side, int n) {
   return length < side ? 1 : length < 4.0 * n * side ? length / side : 4.0 * n;
@@ -57,7 +59,7 @@ void PairFinder::Lay(const std::vector<Object>& columns) {
     y_.largest = std::max(y_.largest, box.y2 - box.y1);
   }
   const double wide = Cells(around.x2 - around.x1, width / n, n), high = Cells(around.y2 - around.y1, height / n, n);
-  const double shrink = std::min(1.0, std::sqrt(4.0 * n / (wide * high)));
+  const double shrink = n <= kFew ? 0 : std::min(1.0, std::sqrt(4.0 * n / (wide * high)));
   x_.Lay(around.x1, around.x2, wide * shrink);
   y_.Lay(around.y1, around.y2, high * shrink);
 
