@@ -1,33 +1,45 @@
-"""ModelCard: what a network is and how it wants to be fed, as written into its ONNX metadata."""
+"""ModelCard: what a network is, how it wants to be fed and what its outputs mean."""
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from watchline.streams.errors import ModelError
 
 _PREFIX = "watchline."
+_TUPLES = ("labels", "strides", "keypoints", "anchors", "outputs")
+_NEEDED = ("family", "task", "labels", "strides")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a network is and how it wants to be fed.
+    """What a network is, how it wants to be fed and what its outputs mean. `heads.registry` lists what can be read.
+
+    The network sees (byte - shift) / scale.
 
     Attributes:
-        family: "yolov8", ...: which head decodes its outputs.
-        task: "detect", ...
+        family: "yolov8", ...: whose outputs these are.
+        task: "detect", "pose", "segment" or "face".
         labels: class names; a detection's class_id indexes them.
         strides: pixels a cell, a level; the input's sides are multiples of the largest.
         colour: channel order of the input, "rgb" or "bgr".
-        scale: what a byte is divided by before the network sees it.
+        scale: what a byte less `shift` is divided by before the network sees it.
         pad: the byte around a letterboxed picture.
         source_sha256: of the checkpoint that it was made from; "" where it came as ONNX.
         source_name: file name of that checkpoint; "" likewise.
         licence: SPDX name where the checkpoint states one, else "".
+        shift: what is taken from a byte first.
+        placement: where the picture lies in the input: "centre", or "corner" for top left.
+        layout: how far the outputs are worked out: "decoded" (pixels and scores), "raw" (the last convolutions'), or
+            "finished" (suppressed too).
+        keypoints: points an object, and numbers a point (2: x, y; 3: x, y, score); (0, 0) for none.
+        anchors: widths and heights of a "raw" head's anchor boxes, pixels, level by level; else empty.
+        outputs: names of the outputs to read, in the order that the head wants; empty: whatever the network calls them.
+        iou: largest overlap of two detections of a class that the family's own programs leave, in [0, 1].
+        batched: whether the first dimension of every output counts the pictures of the batch.
     """
 
     family: str
@@ -40,6 +52,14 @@ class ModelCard:
     source_sha256: str = ""
     source_name: str = ""
     licence: str = ""
+    shift: float = 0.0
+    placement: str = "centre"
+    layout: str = "decoded"
+    keypoints: tuple[int, int] = (0, 0)
+    anchors: tuple[float, ...] = ()
+    outputs: tuple[str, ...] = ()
+    iou: float = 0.7
+    batched: bool = True
 
     def to_metadata(self) -> dict[str, str]:
         """Returns the card as ONNX metadata: string keys, JSON values.
@@ -50,39 +70,47 @@ class ModelCard:
         """
         return {_PREFIX + name: json.dumps(getattr(self, name)) for name in self.__slots__}
 
+    @staticmethod
+    def is_in(metadata: Mapping[str, str]) -> bool:
+        """Returns whether `metadata` holds a card, sound or not."""
+        return _PREFIX + "family" in metadata
+
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """Returns the card that `metadata` holds.
-
-        Understands our own keys and those of a YOLOv8 detect export by Ultralytics (`task`, `names`, `stride`).
+        """Returns the card that `metadata` holds under our own keys; what it leaves out is as by default.
 
         Raises:
-            ModelError: neither is there, or a value makes no sense.
+            ModelError: there is none, or a value makes no sense.
         """
+        if not cls.is_in(metadata):
+            raise ModelError(
+                "the model does not say what it is (no watchline metadata); "
+                "import its checkpoint with `watchline models import FILE`"
+            )
         try:
-            if _PREFIX + "family" in metadata:
-                values = {name: json.loads(metadata[_PREFIX + name]) for name in cls.__slots__}
-                values["labels"] = tuple(values["labels"])
-                values["strides"] = tuple(values["strides"])
-                _sound(values["labels"], values["strides"])
-                return cls(**values)
-            if metadata.get("task") == "detect" and "names" in metadata:
-                names: dict[int, str] = ast.literal_eval(metadata["names"])
-                labels = tuple(names[i] for i in range(len(names)))
-                most = int(metadata.get("stride", "32"))
-                strides = tuple(stride for stride in (8, 16, 32, 64) if stride <= most)
-                _sound(labels, strides)
-                return cls("yolov8", "detect", labels, strides, licence=metadata.get("license", ""))
-            if "task" in metadata:
-                raise ModelError(f'a model for the task {metadata["task"]!r}; this version runs "detect" models')
-        except (KeyError, ValueError, TypeError, SyntaxError) as error:
+            values: dict[str, Any] = {
+                name: json.loads(metadata[_PREFIX + name])
+                for name in cls.__slots__
+                if name in _NEEDED or _PREFIX + name in metadata
+            }
+            values |= {name: tuple(values[name]) for name in _TUPLES if name in values}
+            card = cls(**values)
+            card.check()
+        except (KeyError, ValueError, TypeError) as error:
             raise ModelError(f"model metadata is damaged: {error!r}; import or export the model again") from error
-        raise ModelError(
-            "the model does not say what it is (no watchline or Ultralytics detect metadata); "
-            "import its checkpoint with `watchline models import FILE`"
-        )
+        return card
 
-
-def _sound(labels: tuple[str, ...], strides: tuple[int, ...]) -> None:
-    if not labels or not strides or not all(0 < stride <= 64 for stride in strides):
-        raise ValueError(f"{len(labels)} labels, strides {strides}: want some, and strides of 1 to 64")
+    def check(self) -> None:
+        """Raises ValueError where the card makes no sense."""
+        if not self.labels or not self.strides or not all(0 < stride <= 64 for stride in self.strides):
+            raise ValueError(f"{len(self.labels)} labels, strides {self.strides}: want some, and strides of 1 to 64")
+        choices = {
+            "colour": ("rgb", "bgr"),
+            "placement": ("centre", "corner"),
+            "layout": ("decoded", "raw", "finished"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r}: want one of {', '.join(allowed)}")
+        if not 0 <= self.iou <= 1 or not self.scale > 0 or not 0 <= self.pad <= 255 or len(self.keypoints) != 2:
+            raise ValueError(f"iou {self.iou}, scale {self.scale}, pad {self.pad}, keypoints {self.keypoints}")

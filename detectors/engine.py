@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
+from watchline.detectors.layout import Facts, decide
 from watchline.detectors.runtime import load_onnxruntime
 from watchline.streams.errors import ModelError, UsageError
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+_PROBE_SIZE = (256, 320)  # where the network takes any: both sides are multiples of 64, and they differ
+_GREY = 0.5
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -53,10 +58,11 @@ class Engine(Protocol):
     def fixed_size(self) -> tuple[int, int] | None:
         """Height and width that the input must have; None where any multiple of the stride will do."""
 
-    def run(self, batch: F32) -> F32:
-        """Returns the network's first output for `batch` (N, 3, H, W) float32: (N, ...) float32.
+    def run(self, batch: F32) -> tuple[F32, ...]:
+        """Returns the outputs that `card.outputs` names, in its order, for `batch` (N, 3, H, W) float32.
 
-        Row i depends on item i alone, to the last bit, whatever else is in the batch.
+        Each is (N, ...) float32. Row i depends on item i alone, to the last bit, whatever else is in the batch. Only a
+        network that is not `card.batched` must be given one item at a time: its outputs vary in length.
 
         Raises:
             ModelError: the runtime failed; says on which device.
@@ -73,22 +79,23 @@ class OnnxEngine:
     Args:
         path: an ONNX file.
         device: "auto" takes CUDA where it starts, else the CPU; `info` says which, and why.
+        family: what the network is, where the file does not say it; see `layout.FAMILIES`.
 
     Raises:
         ModelError: the file is not ONNX, not a network that watchline can feed, or the device fails to start.
-        UsageError: the device was asked for by name and is not there.
+        UsageError: the device was asked for by name and is not there; or `family` is unknown or not what the file says.
     """
 
-    def __init__(self, path: Path, device: Device = "auto") -> None:
+    def __init__(self, path: Path, device: Device = "auto", family: str = "") -> None:
         self._session, self._info = _start(path, device)
         self._input, batch, self._fixed_size = _input_of(self._session, path)
-        self._output = self._session.get_outputs()[0].name
-        # On a CPU a batch costs as much a frame as singles do, and takes more memory.
-        self._one_by_one = self._info.device == "cpu" or batch == 1
         try:
-            self._card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+            self._card = decide(self._facts(), family)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
+        self._outputs = list(self._card.outputs)
+        # On a CPU a batch costs as much a frame as singles do, and takes more memory.
+        self._one_by_one = self._info.device == "cpu" or batch == 1 or not self._card.batched
 
     @property
     def info(self) -> EngineInfo:
@@ -105,19 +112,44 @@ class OnnxEngine:
         """Height and width that the input must have; None where any multiple of the stride will do."""
         return self._fixed_size
 
-    def run(self, batch: F32) -> F32:
-        """Returns the network's first output for `batch` (N, 3, H, W) float32: (N, ...) float32."""
+    def run(self, batch: F32) -> tuple[F32, ...]:
+        """Returns the outputs that `card.outputs` names, in its order, each (N, ...) float32."""
         if self._one_by_one and len(batch) > 1:
-            return np.concatenate([self._run(batch[i : i + 1]) for i in range(len(batch))])
-        return self._run(batch)
+            singles = [self._run(batch[i : i + 1], self._outputs) for i in range(len(batch))]
+            return tuple(np.concatenate(parts) for parts in zip(*singles, strict=True))
+        return self._run(batch, self._outputs)
 
-    def _run(self, batch: F32) -> F32:
+    def _run(self, batch: F32, names: list[str]) -> tuple[F32, ...]:
         try:
-            output: F32 = self._session.run([self._output], {self._input: batch})[0]
+            outputs = self._session.run(names, {self._input: batch})
         except Exception as error:  # ONNX Runtime's errors share no base class
             shape = "x".join(map(str, batch.shape))
             raise ModelError(f"{self._info.provider} failed on an input of {shape}: {_first_line(error)}") from error
-        return output
+        return tuple(outputs) if self._card.batched else tuple(output[None] for output in outputs)
+
+    def _facts(self) -> Facts:
+        """Returns what the network shows of itself; run on a grey picture where it leaves shapes open."""
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        declared = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
+        size = self._fixed_size or _PROBE_SIZE
+
+        @cache
+        def probe() -> dict[str, F32]:
+            picture = np.full((1, 3, *size), _GREY, np.float32)
+            try:
+                outputs = self._session.run(list(declared), {self._input: picture})
+            except Exception as error:
+                raise ModelError(f"{self._info.provider} failed on a grey picture: {_first_line(error)}") from error
+            return {name: np.asarray(output) for name, output in zip(declared, outputs, strict=True)}
+
+        # Our own models need no look at their shapes, and a run costs a start some time.
+        sides = [side for shape in declared.values() for side in (shape if len(shape) == 2 else shape[1:])]
+        is_open = not all(isinstance(side, int) for side in sides)
+        if is_open and not ModelCard.is_in(metadata):
+            shapes = {name: output.shape for name, output in probe().items()}
+        else:
+            shapes = {name: tuple(s if isinstance(s, int) else 1 for s in shape) for name, shape in declared.items()}
+        return Facts(metadata, shapes, size, probe)
 
 
 def _start(path: Path, device: Device) -> tuple[InferenceSession, EngineInfo]:

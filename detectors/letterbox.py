@@ -81,7 +81,15 @@ class Letterbox:
 
     @classmethod
     def fit(
-        cls, frame_height: int, frame_width: int, height: int, width: int, *, stride: int = 32, rectangular: bool = True
+        cls,
+        frame_height: int,
+        frame_width: int,
+        height: int,
+        width: int,
+        *,
+        stride: int = 32,
+        rectangular: bool = True,
+        centred: bool = True,
     ) -> Self:
         """Returns the letterbox of a frame within `height` x `width`.
 
@@ -93,6 +101,7 @@ class Letterbox:
             stride: what the input's sides must be multiples of.
             rectangular: pad only to the next multiple of `stride`, not to the full size: a 16:9 frame needs 384x640
                 of 640x640, 0.6 of the work.
+            centred: the picture lies in the middle; else in the top left corner.
 
         >>> box = Letterbox.fit(720, 1280, 640, 640)
         >>> (box.height, box.width, box.top, box.left)
@@ -111,26 +120,33 @@ class Letterbox:
             height=resized_height + spare_height,
             width=resized_width + spare_width,
             # The 0.1 makes an odd spare row fall below the picture, never rounded to even.
-            top=round(spare_height / 2 - 0.1),
-            left=round(spare_width / 2 - 0.1),
+            top=round(spare_height / 2 - 0.1) if centred else 0,
+            left=round(spare_width / 2 - 0.1) if centred else 0,
             resized_height=resized_height,
             resized_width=resized_width,
             gain=gain,
         )
 
-    def apply(self, rgb: U8, out: F32, pad: int = 114) -> None:
-        """Writes the frame `rgb` (H, W, 3) uint8 into `out` (3, height, width) float32, scaled to [0, 1]."""
+    def resize(self, rgb: U8) -> U8:
+        """Returns the frame `rgb` (H, W, 3) uint8 at the size that it has in the input."""
         import cv2
 
         size = (self.resized_width, self.resized_height)
         same = rgb.shape[1::-1] == size
-        resized = rgb if same else np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-        pack(resized, out, pad, self.top, self.left)
+        return rgb if same else np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+    def apply(self, rgb: U8, out: F32, pad: int = 114) -> None:
+        """Writes the frame `rgb` (H, W, 3) uint8 into `out` (3, height, width) float32, scaled to [0, 1]."""
+        pack(self.resize(rgb), out, pad, self.top, self.left)
 
     def to_frame(self, xyxy: F32) -> F32:
         """Returns boxes of the input, (N, 4) xyxy, as pixels of the full frame, clipped to it."""
         boxes = (xyxy - np.array([self.left, self.top] * 2, np.float32)) / np.float32(self.gain)
         return clip_to_picture(boxes, self.frame_height, self.frame_width)
+
+    def points_to_frame(self, points: F32) -> F32:
+        """Returns points of the input, (..., 2) x and y, as pixels of the full frame, not clipped."""
+        return (points - np.array([self.left, self.top], np.float32)) / np.float32(self.gain)
 
     def to_input(self, xyxy: F32) -> F32:
         """Returns boxes of the full frame, (N, 4) xyxy, as pixels of the input."""

@@ -1,27 +1,26 @@
-"""A detector made of a network: letterbox, engine, head, suppression."""
+"""A detector made of a network: letterbox, engine, head, suppression, and the way back to the frame."""
 
 from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from watchline.detectors.boxes import F32
-from watchline.detectors.detections import I32, Detections
+from watchline.detectors.candidates import Candidates, MaskCandidates, PointCandidates
+from watchline.detectors.detections import Detections, FaceDetections, MaskDetections, PoseDetections
 from watchline.detectors.engine import Engine
-from watchline.detectors.heads import yolov8
+from watchline.detectors.feeding import feed
+from watchline.detectors.heads.answer import Answer
+from watchline.detectors.heads.registry import head_of
 from watchline.detectors.letterbox import Letterbox
+from watchline.detectors.masks import sample
 from watchline.detectors.nms import nms
 from watchline.streams.errors import ModelError, UsageError
 from watchline.streams.frame import Frame
-
-Head: TypeAlias = Callable[[F32, float], tuple[F32, F32, I32]]
-
-HEADS: dict[tuple[str, str], Head] = {("yolov8", "detect"): yolov8.candidates}
 
 _MOST_CANDIDATES = 30_000  # a bound on the suppression's work; no real frame comes near
 
@@ -58,7 +57,7 @@ class DetectorOptions:
 
 
 class NetworkDetector:
-    """A `Detector` on an `Engine`.
+    """A `Detector` on an `Engine`. Its answers are of the task's type: `PoseDetections` of a pose network, and so on.
 
     Args:
         engine: runs the network.
@@ -70,15 +69,9 @@ class NetworkDetector:
     """
 
     def __init__(self, engine: Engine, options: DetectorOptions) -> None:
-        card = engine.card
-        head = HEADS.get((card.family, card.task))
-        if head is None:
-            known = ", ".join(f"{family} {task}" for family, task in HEADS)
-            raise ModelError(f"no head for a {card.family} {card.task} model; this version has {known}")
-        if (card.colour, card.scale) != ("rgb", 255.0):
-            raise ModelError(f"the model wants {card.colour} / {card.scale}; this version feeds RGB / 255")
+        self._card = card = engine.card
+        self._head = head_of(card)
         self._engine = engine
-        self._head = head
         self._options = options
         self._scratch = threading.local()
         self._wanted = np.array([_class_id(name, card.labels) for name in options.classes], np.int32)
@@ -96,13 +89,9 @@ class NetworkDetector:
             rows = [i for i, box in enumerate(boxes) if (box.height, box.width) == size]
             batch = self._input((len(rows), 3, *size))
             for item, i in zip(batch, rows, strict=True):
-                boxes[i].apply(frames[i].rgb(), item, self._engine.card.pad)
-            outputs = self._engine.run(batch)
-            if outputs.ndim != 3 or outputs.shape[:2] != (len(rows), 4 + len(self.labels)):
-                want = f"({len(rows)}, {4 + len(self.labels)}, anchors)"
-                raise ModelError(f"the network's output is {outputs.shape}, a {len(self.labels)}-class head has {want}")
-            for output, i in zip(outputs, rows, strict=True):
-                found[i] = self._decode(output, boxes[i])
+                feed(frames[i].rgb(), boxes[i], self._card, item)
+            for item, i in zip(self._outputs(batch), rows, strict=True):
+                found[i] = self._decode(item, boxes[i])
         return [detections for detections in found if detections is not None]
 
     def _input(self, shape: tuple[int, ...]) -> F32:
@@ -112,28 +101,82 @@ class NetworkDetector:
         array: F32 = self._scratch.input
         return array
 
+    def _outputs(self, batch: F32) -> list[tuple[F32, ...]]:
+        """Returns the network's outputs, item by item."""
+        if not self._card.batched:
+            return [tuple(output[0] for output in self._engine.run(batch[i : i + 1])) for i in range(len(batch))]
+        outputs = self._engine.run(batch)
+        for output in outputs:
+            if len(output) != len(batch):
+                raise ModelError(f"the network's output is {output.shape} for a batch of {len(batch)}")
+        return list(zip(*outputs, strict=True))
+
     def _letterbox(self, frame: Frame) -> Letterbox:
         fixed = self._engine.fixed_size
         height, width = fixed or (self._options.size, self._options.size)
-        stride = max(self._engine.card.strides)
-        return Letterbox.fit(frame.height, frame.width, height, width, stride=stride, rectangular=fixed is None)
+        return Letterbox.fit(
+            frame.height,
+            frame.width,
+            height,
+            width,
+            stride=max(self._card.strides),
+            rectangular=fixed is None,
+            centred=self._card.placement == "centre",
+        )
 
-    def _decode(self, output: F32, letterbox: Letterbox) -> Detections:
-        xyxy, score, class_id = self._head(output, self._options.least_score)
-        if not (np.isfinite(xyxy).all() and (score <= 1).all()):
-            raise ModelError("the network's boxes are not finite or its scores exceed 1: not a decoded YOLOv8 output")
+    def _decode(self, outputs: tuple[F32, ...], letterbox: Letterbox) -> Detections:
+        size = (letterbox.height, letterbox.width)
+        found = self._head(Answer(outputs, self._card, size), self._options.least_score)
+        _expect_sane(found, len(self.labels))
         if len(self._wanted):
-            rows = np.flatnonzero(np.isin(class_id, self._wanted))
-            xyxy, score, class_id = xyxy[rows], score[rows], class_id[rows]
-        if len(score) > _MOST_CANDIDATES:
-            rows = np.sort(np.argsort(-score, kind="stable")[:_MOST_CANDIDATES])
-            xyxy, score, class_id = xyxy[rows], score[rows], class_id[rows]
-        rows = nms(xyxy, score, class_id, self._options.iou, self._options.limit)
-        xyxy = letterbox.to_frame(xyxy[rows])
+            found = found[np.flatnonzero(np.isin(found.class_id, self._wanted))]
+        if len(found) > _MOST_CANDIDATES:
+            found = found[np.sort(np.argsort(-found.score, kind="stable")[:_MOST_CANDIDATES])]
+        if self._card.layout == "finished":
+            rows = np.argsort(-found.score, kind="stable")[: self._options.limit]
+        else:
+            rows = nms(found.xyxy, found.score, found.class_id, self._options.iou, self._options.limit)
+        xyxy = letterbox.to_frame(found.xyxy[rows])
         # What lies in the padding alone is clipped to nothing.
         solid = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
-        rows = rows[solid]
-        return Detections(xyxy[solid], score[rows], class_id[rows])
+        return self._in_frame(xyxy[solid], found[rows[solid]], letterbox)
+
+    def _in_frame(self, xyxy: F32, found: Candidates, letterbox: Letterbox) -> Detections:
+        """Returns what was found as detections of the task's type.
+
+        Args:
+            xyxy: (N, 4) the boxes, in pixels of the frame.
+            found: N candidates, in pixels of the input.
+            letterbox: how the frame lies in the input.
+        """
+        match found:
+            case PointCandidates():
+                points = letterbox.points_to_frame(found.points[..., :2])
+                if self._card.task == "face":
+                    return FaceDetections(xyxy, found.score, found.class_id, points)
+                points = np.concatenate([points, found.points[..., 2:]], axis=2)
+                return PoseDetections(xyxy, found.score, found.class_id, points)
+            case MaskCandidates():
+                size = (letterbox.height, letterbox.width)
+                masks = sample(found.coefficients, found.prototypes, letterbox.to_input(xyxy), size)
+                return MaskDetections(xyxy, found.score, found.class_id, masks)
+            case _:
+                return Detections(xyxy, found.score, found.class_id)
+
+
+def _expect_sane(found: Candidates, classes: int) -> None:
+    """Refuses what no network gives whose outputs are read rightly.
+
+    Raises:
+        ModelError: says what is wrong.
+    """
+    sane = np.isfinite(found.xyxy).all() and (found.score <= 1).all()
+    if isinstance(found, PointCandidates):
+        sane = sane and np.isfinite(found.points).all() and (np.abs(found.points[..., 2] - 0.5) <= 0.5).all()
+    if not sane:
+        raise ModelError("the network's boxes are not finite or its scores exceed 1: its outputs mean something else")
+    if len(found) and not 0 <= found.class_id.min() <= found.class_id.max() < classes:
+        raise ModelError(f"the network names class {found.class_id.max()}, and has {classes}: its outputs mean another")
 
 
 def _class_id(name: str, labels: tuple[str, ...]) -> int:

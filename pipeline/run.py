@@ -41,7 +41,7 @@ class RunOptions:
         tracker: how objects are followed.
         sampling: which frames are processed.
         conf: least score of a detection that begins a track and is saved, in [0, 1].
-        iou: largest overlap of two detections of a class.
+        iou: largest overlap of two detections of a class; None takes what the model's own programs do.
         imgsz: longest side of the network's input, pixels; 0 takes 640, or what the model fixes.
         save_detections: write detections.jsonl.
         video: write the annotated video.
@@ -49,6 +49,7 @@ class RunOptions:
         threads: detections under way at once; 0 takes every processor that this process may use.
         device: where the network runs.
         overwrite: replace the results of an earlier run.
+        family: what the model is, where its file does not say it; "" for nothing.
     """
 
     model: str = "yolov8n"
@@ -56,7 +57,7 @@ class RunOptions:
     tracker: TrackerChoice = field(default_factory=TrackerChoice)
     sampling: Sampling = field(default_factory=Sampling)
     conf: float = 0.25
-    iou: float = 0.7
+    iou: float | None = None
     imgsz: int = 0
     save_detections: bool = False
     video: bool = True
@@ -64,6 +65,7 @@ class RunOptions:
     threads: int = 0
     device: Device = "auto"
     overwrite: bool = False
+    family: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ class Runner:
     def __init__(self, model: Model, options: RunOptions, engine: Engine | None = None) -> None:
         self._model = model
         self._options = options
-        self._engine = engine or OnnxEngine(model.onnx, options.device)
-        self._detector = NetworkDetector(self._engine, _detector_options(options, self._engine.fixed_size))
+        self._engine = engine or OnnxEngine(model.onnx, options.device, options.family)
+        self._detector = NetworkDetector(self._engine, _detector_options(options, self._engine))
         # Built here to be refused, if it must be, before anything is written.
         self._backend = build_tracker(options.tracker, score=options.conf).backend
         self._threads = options.threads or usable_cpus()
@@ -214,13 +216,15 @@ class Runner:
         )
 
 
-def _detector_options(options: RunOptions, fixed_size: tuple[int, int] | None) -> DetectorOptions:
+def _detector_options(options: RunOptions, engine: Engine) -> DetectorOptions:
     """Returns how the detector is set: down to the score that keeps a track alive, or to --conf where that is lower."""
+    fixed_size = engine.fixed_size
     if fixed_size and options.imgsz and options.imgsz != max(fixed_size):
         height, width = fixed_size
         raise UsageError(f"--imgsz {options.imgsz}: this model takes {height}x{width} alone; leave --imgsz out")
     least_score = min(options.conf, _TRACKER_LEAST_SCORE)
-    return DetectorOptions(least_score, options.iou, options.imgsz or DetectorOptions().size, options.classes)
+    iou = engine.card.iou if options.iou is None else options.iou
+    return DetectorOptions(least_score, iou, options.imgsz or DetectorOptions().size, options.classes)
 
 
 def _verdict(done: _Finished) -> tuple[Status, tuple[str, ...]]:

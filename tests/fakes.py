@@ -94,9 +94,9 @@ class ScriptedEngine:
         self.card = ModelCard("yolov8", "detect", LABELS, (8, 16, 32))
         self.batches: list[tuple[int, ...]] = []
 
-    def run(self, batch: F32) -> F32:
+    def run(self, batch: F32) -> tuple[F32, ...]:
         self.batches.append(batch.shape)
-        return np.stack([self._output(item) for item in batch])
+        return (np.stack([self._output(item) for item in batch]),)
 
 
 class RecordingSink:

@@ -16,6 +16,7 @@ from watchline.detectors.catalog import Catalog, Entry
 from watchline.detectors.fetch import State, default_cache, state
 from watchline.detectors.importer.convert import describe, import_checkpoint
 from watchline.detectors.importer.description import ModelDescription
+from watchline.detectors.layout import FAMILIES
 from watchline.pipeline.cli.progress import fetch_shown
 from watchline.pipeline.model import find_model, imports
 from watchline.streams.errors import ModelError, OutputError, UsageError
@@ -149,9 +150,14 @@ def import_model(
 def info(
     model: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A model file, or a name that is here.")],
     cache: CacheOption,
+    family: Annotated[
+        str, typer.Option(metavar="NAME", help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Say what a model file is, and whether watchline can use it.
+
+    An .onnx is loaded, and where its file leaves something open, run on one grey picture.
 
     \b
     Examples:
@@ -159,10 +165,35 @@ def info(
       watchline models info best.pt --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     description = describe(find_model(model, _cached(cache)))
+    if description.format == "onnx":
+        description = _looked_at(description, family)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(description), indent=2, default=str))
     else:
         typer.echo(_as_text(description))
+
+
+def _looked_at(description: ModelDescription, family: str) -> ModelDescription:
+    """Returns the description of an ONNX model with what its metadata and outputs say, as `watchline run` sees it."""
+    from watchline.detectors.engine import OnnxEngine
+    from watchline.detectors.heads.registry import head_of
+
+    try:
+        card = OnnxEngine(description.path, "cpu", family).card
+        head_of(card)
+    except ModelError as error:
+        reason = str(error).removeprefix(f"{description.path}: ")
+        return dataclasses.replace(description, supported=False, reason=reason)
+    return dataclasses.replace(
+        description,
+        family=card.family,
+        task=card.task,
+        labels=card.labels,
+        strides=card.strides,
+        licence=card.licence,
+        supported=True,
+        reason="",
+    )
 
 
 def _cached(cache: Path) -> Callable[[Entry], Path]:

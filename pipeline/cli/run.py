@@ -20,6 +20,7 @@ import typer
 
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
+from watchline.detectors.layout import FAMILIES
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
 from watchline.pipeline.cli.tracker_options import Backend, Name, Preset, Settings
 from watchline.pipeline.graph import Sampling
@@ -52,6 +53,10 @@ def run(
         str,
         typer.Option(metavar="NAME|FILE", help="Catalog name, .pt checkpoint or .onnx.", autocompletion=_model_names),
     ] = "yolov8n",
+    family: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}."),
+    ] = "",
     classes: Annotated[
         str, typer.Option(metavar="A,B", help="Classes to find, such as person,car. All, if left out.")
     ] = "",
@@ -62,7 +67,12 @@ def run(
     conf: Annotated[
         float, typer.Option(min=0, max=1, help="Least score of a detection that begins a track and is saved.")
     ] = 0.25,
-    iou: Annotated[float, typer.Option(min=0, max=1, help="Largest overlap of two detections of a class.")] = 0.7,
+    iou: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Largest overlap of two detections of a class; else the model's own: 0.3 to 0.7."
+        ),
+    ] = None,
     imgsz: Annotated[
         int | None, typer.Option(help="Longest side of the network's input, a multiple of 32. 640, if left out.")
     ] = None,
@@ -135,6 +145,7 @@ def run(
         threads=threads,
         device=device.lower(),  # type: ignore[arg-type]  # checked above
         overwrite=overwrite,
+        family=family,
     )
     return_memory_early()
     raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json).run())
