@@ -28,7 +28,6 @@ _SIGNATURES: Final = (
     (b"<", "a web page or XML; did the download fail?"),
     (b"{", "a JSON text"),
 )
-_LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # zipfile answers damaged input with all of these.
 _DAMAGED: Final = (
     zipfile.BadZipFile,
@@ -123,9 +122,15 @@ class Archive:
         except _DAMAGED as error:
             raise self.refusal(f"truncated or damaged in its member {name}; copy it again") from error
 
-    def size(self, name: str) -> int:
-        """Returns the size of member `name` in bytes, 0 where there is none."""
-        return self._zip.getinfo(self._root + name).file_size if self.has(name) else 0
+    def structure(self) -> bytes:
+        """Returns the pickle of everything but the numbers."""
+        if self.has("byteorder") and self.read("byteorder") != b"little":
+            raise self.refusal("saved on a big-endian machine; load it and save it on another one")
+        return self.read("data.pkl")
+
+    def storage(self, key: str) -> bytes:
+        """Returns the numbers of one storage."""
+        return self.read(f"data/{key}")
 
     def close(self) -> None:
         """Closes the file."""
@@ -158,8 +163,6 @@ def _kind(head: bytes) -> str:
     """Returns what a file that starts with `head` is, for a person who renamed or mistook it."""
     if not head:
         return "empty"
-    if head.startswith(_LEGACY_MAGIC):
-        return "in the format of torch before 1.6; load it and save it again with a newer torch"
     if head[8:10] == b'{"':
         return "a safetensors file, which holds weights but no network"
     if head[0] == 8 and head[1] < 20:

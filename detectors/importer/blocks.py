@@ -4,7 +4,7 @@ A block reads the attributes of its module and adds nodes to the graph. It is kn
 upstream class, together with everything that such a module may hold. Here are the blocks of torch itself; a family of
 networks brings a table of its own.
 
-Source: the documented behaviour of torch.nn (Conv2d, BatchNorm2d, SiLU, MaxPool2d, Upsample).
+Source: the documented behaviour of torch.nn (Conv2d, ConvTranspose2d, BatchNorm2d, activations, MaxPool2d, Upsample).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from watchline.detectors.importer.checkpoint import Numbers
 from watchline.detectors.importer.graph import Graph, ShapeError, Value, Window
+from watchline.detectors.importer.head import Head
 from watchline.detectors.importer.modules import Module
 
 _MAX_DEPTH: Final = 12  # modules inside modules; YOLOv8 has five
@@ -43,10 +44,16 @@ class Block:
 
 
 class Emitter:
-    """Writes modules into a graph by the blocks that it is given."""
+    """Writes modules into a graph by the blocks that it is given.
+
+    Attributes:
+        graph: what it writes.
+        head: what the network's head answers; the head's block sets it.
+    """
 
     def __init__(self, graph: Graph, blocks: Mapping[str, Block], max_nodes: int) -> None:
         self.graph = graph
+        self.head: Head | None = None
         self._blocks = blocks
         self._max_nodes = max_nodes
         self._depth = 0
@@ -105,26 +112,37 @@ def convolution(
     Returns:
         One map a part.
     """
+    weight, bias = kernel(emitter, module, x.channels, norm)
+    outputs, groups = module.integer("out_channels"), module.integer("groups")
+    if outputs % len(parts) or (len(parts) > 1 and groups > 1):
+        raise module.refusal(f"{outputs} channels in {groups} groups")
+    pairs = zip(parts, np.split(weight, len(parts)), np.split(bias, len(parts)), strict=True)
+    moves = window(module)
+    return [emitter.graph.conv(x, rows, shift, moves, module.path + part) for part, rows, shift in pairs]
+
+
+def kernel(emitter: Emitter, module: Module, inputs: int, norm: Module | None) -> tuple[Numbers, Numbers]:
+    """Returns the weights (out, in / groups, kernel, kernel) and the bias (out,) of a Conv2d on `inputs` channels.
+
+    The batch normalisation `norm` behind it, if any, is folded into both.
+    """
     if emitter.block(module).emit is not conv2d:
         raise module.refusal("expected a Conv2d")
     for name, value in (("padding_mode", "zeros"), ("transposed", False), ("output_padding", 0)):
         module.require(name, value)
     outputs, groups = module.integer("out_channels"), module.integer("groups")
-    if module.integer("in_channels") != x.channels or not groups or x.channels % groups or outputs % len(parts):
-        raise module.refusal(f"{module.integer('in_channels')} channels in {groups} groups, given {x.channels}")
-    moves = window(module)
-    weight = module.numbers("weight", (outputs, x.channels // groups, moves.kernel, moves.kernel))
+    if module.integer("in_channels") != inputs or not groups or inputs % groups or not outputs:
+        raise module.refusal(f"{module.integer('in_channels')} channels in {groups} groups, given {inputs}")
+    side = window(module).kernel
+    weight = module.numbers("weight", (outputs, inputs // groups, side, side))
     bias = module.numbers("bias", (outputs,)) if module.has("bias") else np.zeros(outputs)
-    if norm is not None:
-        scale, shift = _normalisation(norm, outputs)
-        weight, bias = weight * scale[:, None, None, None], bias * scale + shift
-    if not outputs or (len(parts) > 1 and groups > 1):
-        raise module.refusal(f"{outputs} channels in {groups} groups")
-    pairs = zip(parts, np.split(weight, len(parts)), np.split(bias, len(parts)), strict=True)
-    return [emitter.graph.conv(x, rows, shift, moves, module.path + part) for part, rows, shift in pairs]
+    if norm is None:
+        return weight, bias
+    scale, shift = normalisation(norm, outputs)
+    return weight * scale[:, None, None, None], bias * scale + shift
 
 
-def _normalisation(norm: Module, channels: int) -> tuple[Numbers, Numbers]:
+def normalisation(norm: Module, channels: int) -> tuple[Numbers, Numbers]:
     """Returns a BatchNorm2d as factors and offsets, (channels,) each: y = factor * x + offset."""
     if norm.name != "torch.nn.modules.batchnorm.BatchNorm2d":
         raise norm.refusal("expected a BatchNorm2d")
@@ -143,6 +161,19 @@ def silu(emitter: Emitter, _module: Module, inputs: list[Value]) -> Value:
     return emitter.graph.silu(inputs[0])
 
 
+def relu(emitter: Emitter, _module: Module, inputs: list[Value]) -> Value:
+    """Cuts off below zero."""
+    return emitter.graph.activation("Relu", inputs[0])
+
+
+def leaky_relu(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
+    """Flattens what is below zero."""
+    slope = module.value("negative_slope")
+    if not isinstance(slope, float) or not 0 <= slope <= 1:
+        raise module.refusal("negative_slope is not a number from 0 to 1")
+    return emitter.graph.activation("LeakyRelu", inputs[0], {"alpha": slope})
+
+
 def identity(_emitter: Emitter, _module: Module, inputs: list[Value]) -> Value:
     """Changes nothing."""
     return inputs[0]
@@ -156,8 +187,13 @@ def window(module: Module) -> Window:
 def max_pool(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
     """torch.nn.MaxPool2d."""
     module.require("return_indices", False)
-    module.require("ceil_mode", False)
-    return emitter.graph.max_pool(inputs[0], window(module), module.path)
+    moves = window(module)
+    # Where the windows fit exactly, which way to round makes no difference.
+    if not moves.stride or (2 * moves.padding - moves.dilation * (moves.kernel - 1) - 1) % moves.stride:
+        module.require("ceil_mode", False)
+    elif module.value("ceil_mode", False) not in (True, False):
+        raise module.refusal("ceil_mode is not true or false")
+    return emitter.graph.max_pool(inputs[0], moves, module.path)
 
 
 def upsample(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
@@ -165,6 +201,18 @@ def upsample(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
     module.require("mode", "nearest")
     module.require("size", None)
     return emitter.graph.enlarge(inputs[0], module.integer("scale_factor"), module.path)
+
+
+def conv_transpose2d(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
+    """torch.nn.ConvTranspose2d that enlarges by a whole factor, its kernel."""
+    for name, value in (("padding_mode", "zeros"), ("transposed", True), ("output_padding", 0), ("groups", 1)):
+        module.require(name, value)
+    moves, x, outputs = window(module), inputs[0], module.integer("out_channels")
+    if (moves.stride, moves.padding, moves.dilation) != (moves.kernel, 0, 1):
+        raise module.refusal(f"kernel {moves.kernel}, stride {moves.stride}, padding {moves.padding} overlap")
+    weight = module.numbers("weight", (x.channels, outputs, moves.kernel, moves.kernel))
+    bias = module.numbers("bias", (outputs,)) if module.has("bias") else np.zeros(outputs)
+    return emitter.graph.conv_transpose(x, weight, bias, moves.kernel, module.path)
 
 
 def sequential(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
@@ -175,16 +223,17 @@ def sequential(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
     return x
 
 
-_CONV2D: Final = Block(
-    conv2d,
-    attributes="in_channels out_channels kernel_size stride padding dilation transposed output_padding groups "
-    "padding_mode _reversed_padding_repeated_twice",
-    tensors="weight bias",
+_CONVOLUTION: Final = (
+    "in_channels out_channels kernel_size stride padding dilation transposed output_padding groups "
+    "padding_mode _reversed_padding_repeated_twice"
 )
 TORCH_BLOCKS: Final[Mapping[str, Block]] = {
+    "torch.nn.modules.activation.LeakyReLU": Block(leaky_relu, attributes="negative_slope"),
+    "torch.nn.modules.activation.ReLU": Block(relu),
     "torch.nn.modules.activation.SiLU": Block(silu),
     "torch.nn.modules.container.Sequential": Block(sequential, children="*"),
-    "torch.nn.modules.conv.Conv2d": _CONV2D,
+    "torch.nn.modules.conv.Conv2d": Block(conv2d, attributes=_CONVOLUTION, tensors="weight bias"),
+    "torch.nn.modules.conv.ConvTranspose2d": Block(conv_transpose2d, attributes=_CONVOLUTION, tensors="weight bias"),
     "torch.nn.modules.linear.Identity": Block(identity),
     "torch.nn.modules.pooling.MaxPool2d": Block(
         max_pool, attributes="kernel_size stride padding dilation return_indices ceil_mode"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from watchline.detectors.importer import pickled
 from watchline.detectors.importer.archive import Archive, Limits
+from watchline.detectors.importer.old_archive import OLD_MAGIC, OldArchive
 from watchline.detectors.importer.pickled import Function, Global, PickleError, Record
 from watchline.streams.errors import ModelError
 
@@ -70,14 +71,17 @@ class Checkpoint:
         self.limits = limits or Limits()
         self._read_bytes = 0
         self._storages: dict[str, bytes] = {}
-        self._archive = Archive(path, self.limits)
+        self._archive = _open(path, self.limits)
+        kept: dict[str, tuple[int, int]] = {}
         try:
-            if self._archive.has("byteorder") and self._archive.read("byteorder") != b"little":
-                raise self._archive.refusal("saved on a big-endian machine; load it and save it on another one")
-            self.root = pickled.load(self._archive.read("data.pkl"), _FUNCTIONS, _storage, self.limits)
+            structure = self._archive.structure()
+            self.root = pickled.load(structure, _FUNCTIONS, lambda args: _persistent(args, kept), self.limits)
+            if isinstance(self._archive, OldArchive):
+                self._archive.locate(kept)
         except PickleError as error:
             self._archive.close()
-            raise self._archive.refusal(f"its data.pkl cannot be read: {error}") from error
+            part = "its structure" if isinstance(self._archive, OldArchive) else "its data.pkl"
+            raise self._archive.refusal(f"{part} cannot be read: {error}") from error
         except BaseException:
             self._archive.close()
             raise
@@ -116,7 +120,7 @@ class Checkpoint:
     def _flat(self, storage: Storage) -> NDArray[Any]:
         """Returns all numbers of `storage`, (count,), without copying them again if it was read before."""
         if storage.key not in self._storages:
-            self._storages[storage.key] = self._archive.read(f"data/{storage.key}")
+            self._storages[storage.key] = self._archive.storage(storage.key)
         data = self._storages[storage.key]
         dtype = np.dtype("<u2" if storage.dtype == _BFLOAT16 else storage.dtype)
         if len(data) != storage.count * dtype.itemsize:
@@ -135,13 +139,30 @@ class Checkpoint:
         self._archive.close()
 
 
-def _storage(args: tuple[object, ...]) -> object:
-    """Returns the `Storage` that a persistent id stands for."""
+def _open(path: Path, limits: Limits) -> Archive | OldArchive:
+    """Returns the file at `path`, opened by the format that its first bytes say."""
+    try:
+        with path.open("rb") as file:
+            old = file.read(len(OLD_MAGIC)) == OLD_MAGIC
+    except OSError:
+        old = False  # the other one says why
+    return OldArchive(path, limits) if old else Archive(path, limits)
+
+
+def _persistent(args: tuple[object, ...], kept: dict[str, tuple[int, int]]) -> object:
+    """Returns the `Storage` that a persistent id stands for, and notes its count and width in `kept`.
+
+    The older format also gives classes in this way, together with their source code, of which no notice is taken.
+    """
     match args:
-        case (("storage", Global(name=kind), str(key), _, int(count)),):
+        case (("module", Global() as kind, *_),):
+            return kind
+        case (("storage", Global(name=kind), str(key), _, int(count), *view),) if view in ([], [None]):
             if kind not in _DTYPES:
                 raise PickleError(f"storage type {kind} is not supported")
-            return Storage(key, _DTYPES[kind], count)
+            dtype = _DTYPES[kind]
+            kept[key] = (count, 2 if dtype == _BFLOAT16 else np.dtype(dtype).itemsize)
+            return Storage(key, dtype, count)
     raise PickleError("a persistent id is not a storage")
 
 

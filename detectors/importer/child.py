@@ -75,9 +75,9 @@ def _convert(job: Job) -> str:
     if hash_file(source) != job["sha256"]:
         raise ModelError(f"{source.name}: changed while it was read; import it again")
     card = replace(network.card, source_sha256=job["sha256"], source_name=source.name)
-    model = network.graph.model(network.output.name, network.output.channels, card.to_metadata())
+    model = network.onnx(card)
     try:
-        check(model, card, network.graph.size)
+        check(model, card, network.head, network.graph.size)
     except ModelError as error:
         raise ModelError(f"{source.name}: {error}") from error
     Path(job["target"]).write_bytes(model)

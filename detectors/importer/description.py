@@ -89,14 +89,15 @@ def describe_file(path: Path) -> ModelDescription:
 
 
 def _describe_checkpoint(path: Path, size: int, sha256: str) -> ModelDescription:
-    card, reason = ModelCard("", "", (), ()), ""
+    card, reason, channels = ModelCard("", "", (), ()), "", 3
     with Checkpoint(path) as checkpoint:
         parameters = count_parameters(network_of(checkpoint))
         try:
-            card = build(checkpoint, None).card
+            network = build(checkpoint, None)
+            card, channels = network.card, network.graph.picture_channels
         except ModelError as error:
             reason = str(error).removeprefix(path.name + ": ")
-    dimensions = ("batch", "3", "height", "width") if not reason else ()
+    dimensions = ("batch", str(channels), "height", "width") if not reason else ()
     return _description(path, "torch checkpoint", size, sha256, card, dimensions, parameters, reason)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # All that is used here exists in opset 17 (2022), which every runtime of today reads; ONNX Runtime 1.20 reads 21.
 OPSET: Final = 17
 _IR_VERSION: Final = 8
+_END: Final = (1 << 63) - 1  # "to the end" in a Slice
 
 
 class ShapeError(ValueError):
@@ -72,18 +73,24 @@ class Graph:
     6
     """
 
-    def __init__(self, size: tuple[int, int] | None = None) -> None:
-        """Starts a graph for pictures of `size` (height, width) in pixels, or of any size."""
+    def __init__(self, size: tuple[int, int] | None = None, channels: int = 3) -> None:
+        """Starts a graph for pictures of `size` (height, width) in pixels, or of any size, and of so many channels."""
         self.size = size
+        self.picture_channels = channels
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
+        self._outputs: dict[str, tuple[int | str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def image(self) -> Value:
         """Returns the input of the network."""
-        return Value("images", 3, 1)
+        return Value("images", self.picture_channels, 1)
+
+    def output(self, name: str, dimensions: tuple[int | str, ...]) -> None:
+        """Makes the value `name` an output of the network; a dimension is a number or, where it varies, a word."""
+        self._outputs[name] = dimensions
 
     def node(
         self, operation: str, inputs: Sequence[str], name: str, attributes: Mapping[str, Any] | None = None
@@ -139,6 +146,56 @@ class Graph:
         gate = self.node("Sigmoid", [x.name], x.name + ".sigmoid")
         return Value(self.node("Mul", [x.name, gate], x.name + ".silu"), x.channels, x.stride)
 
+    def activation(self, operation: str, x: Value, attributes: Mapping[str, Any] | None = None) -> Value:
+        """Adds a function of each single number: "Relu", "LeakyRelu"."""
+        return Value(self.node(operation, [x.name], f"{x.name}.{operation.lower()}", attributes), x.channels, x.stride)
+
+    def conv_transpose(
+        self, x: Value, weight: NDArray[np.float64], bias: NDArray[np.float64], factor: int, name: str
+    ) -> Value:
+        """Adds a transposed convolution whose kernel is its stride, so that it enlarges exactly `factor` times.
+
+        Args:
+            x: its input.
+            weight: (in, out, factor, factor).
+            bias: (out,).
+            factor: kernel and stride.
+            name: of the node.
+
+        Raises:
+            ShapeError: `x` does not fit `weight`, or cannot be enlarged so much.
+        """
+        if weight.shape != (x.channels, len(bias), factor, factor) or factor < 1 or x.stride % factor:
+            raise ShapeError(f"weights {weight.shape} on {x.channels} channels of stride {x.stride}")
+        inputs = [
+            x.name,
+            self.constant(weight.astype(np.float32), name + ".weight"),
+            self.constant(bias.astype(np.float32), name + ".bias"),
+        ]
+        self.node("ConvTranspose", inputs, name, {"kernel_shape": [factor] * 2, "strides": [factor] * 2})
+        return Value(name, len(bias), x.stride // factor)
+
+    def channels(self, x: Value, start: int, stop: int, name: str) -> Value:
+        """Adds a cut: channels `start` to `stop` of a map."""
+        if not 0 <= start < stop <= x.channels:
+            raise ShapeError(f"channels {start} to {stop} of {x.channels}")
+        return Value(self.cut(x.name, start, stop, 1, name), stop - start, x.stride)
+
+    def reorder(self, x: Value, order: Sequence[int], name: str) -> Value:
+        """Adds another order of channels: the i-th of the result is the `order[i]`-th of the map."""
+        self.node("Gather", [x.name, self.constant(np.array(order, np.int64), name + ".order")], name, {"axis": 1})
+        return Value(name, len(order), x.stride)
+
+    def every_second(self, x: Value, row: int, column: int, name: str) -> Value:
+        """Adds a cut: every second row from `row`, and of it every second cell from `column`."""
+        start, end, axes, steps = ([row, column], [_END, _END], [2, 3], [2, 2])
+        self.node("Slice", [x.name, *(self.integers(numbers) for numbers in (start, end, axes, steps))], name)
+        return Value(name, x.channels, x.stride * 2)
+
+    def cut(self, source: str, start: int, stop: int, axis: int, name: str) -> str:
+        """Adds a cut of any value along one axis and returns its name."""
+        return self.node("Slice", [source, *(self.integers([n]) for n in (start, stop, axis))], name)
+
     def add(self, a: Value, b: Value, name: str) -> Value:
         """Adds a + b, two maps of one shape."""
         if (a.channels, a.stride) != (b.channels, b.stride):
@@ -168,19 +225,36 @@ class Graph:
         self.node("Resize", [x.name, "", scales], name, attributes)
         return Value(name, x.channels, x.stride // factor)
 
-    def model(self, output: str, channels: int, metadata: Mapping[str, str]) -> bytes:
-        """Returns the finished network, serialised.
+    def model(self, metadata: Mapping[str, str]) -> bytes:
+        """Returns the finished network, serialised, without what no output needs.
 
-        Input "images" is (batch, 3, height, width) float32; output `output` is (batch, `channels`, anchors) float32.
+        Its input "images" is (batch, channels, height, width) float32.
         """
         from onnx import TensorProto, helper
 
         size = self.size or ("height", "width")
-        image = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, *size])
-        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", channels, "anchors"])
-        graph = helper.make_graph(self._nodes, "watchline", [image], [result], list(self._constants.values()))
+        image = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", self.picture_channels, *size])
+        results = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in self._outputs.items()
+        ]
+        nodes, needed = self._needed()
+        constants = [constant for name, constant in self._constants.items() if name in needed]
+        graph = helper.make_graph(nodes, "watchline", [image], results, constants)
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="watchline", opset_imports=opset, ir_version=_IR_VERSION)
         helper.set_model_props(model, dict(metadata))
         data: bytes = model.SerializeToString(deterministic=True)
         return data
+
+    def _needed(self) -> tuple[list[NodeProto], set[str]]:
+        """Returns the nodes that the outputs depend on, in their order, and the names of all that these read.
+
+        Training leaves branches behind that only its loss looks at.
+        """
+        needed = set(self._outputs)
+        nodes: list[NodeProto] = []
+        for node in reversed(self._nodes):
+            if node.output[0] in needed:
+                needed.update(node.input)
+                nodes.append(node)
+        return nodes[::-1], needed

@@ -55,6 +55,14 @@ class Module:
         """The same for two modules that are one object."""
         return id(self._record)
 
+    @property
+    def fused(self) -> bool:
+        """Whether its program folded its normalisation into its convolution, and calls it accordingly."""
+        match self._state.get("forward"):
+            case Record(name="builtins.getattr" | "__builtin__.getattr", args=(owner, "fuseforward" | "forward_fuse")):
+                return owner is self._record and not self.has("bn")
+        return False
+
     def refusal(self, reason: str) -> ModelError:
         """Returns the error that says why this module cannot be imported."""
         return self._checkpoint.refusal(f"module {self.name} at {self.path} is not supported: {reason}")
@@ -91,6 +99,8 @@ class Module:
             unknown = names - always - set(allowed.split())
             if unknown and allowed != "*":
                 raise self.refusal(f"unknown part {min(str(name) for name in unknown)[:80]!a}")
+        if attributes != "*" and self.has("forward") and not self.fused:
+            raise self.refusal("unknown part 'forward'")
         if any(self._table(hook) for hook in _HOOKS):
             raise self.refusal("it carries a hook, which is code")
 

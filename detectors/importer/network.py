@@ -10,27 +10,39 @@ from watchline.detectors.card import ModelCard
 from watchline.detectors.importer.blocks import TORCH_BLOCKS, Block, Emitter
 from watchline.detectors.importer.checkpoint import Checkpoint
 from watchline.detectors.importer.graph import Graph, Value
+from watchline.detectors.importer.head import Head
 from watchline.detectors.importer.modules import Module
 from watchline.detectors.importer.pickled import Record
+from watchline.detectors.importer.yolov7 import YOLOV7_BLOCKS
+from watchline.detectors.importer.yolov7_lite import YOLOV7_LITE_BLOCKS
 from watchline.detectors.importer.yolov8 import YOLOV8_BLOCKS
 
 _MAX_LABELS: Final = 10_000
 _MAX_LABEL: Final = 200
+_PICTURE_CHANNELS: Final = (1, 3, 4)  # grey; red, green and blue; these and another, as infrared
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of network that can be imported: its family, its task, its last module, and the blocks of all."""
+    """A kind of network that can be imported: its family, its tasks by the name of the last module, all its blocks."""
 
     family: str
-    task: str
-    head: str
+    tasks: Mapping[str, str]
     blocks: Mapping[str, Block]
 
 
-_YOLOV8: Final = Family("yolov8", "detect", "Detect", {**TORCH_BLOCKS, **YOLOV8_BLOCKS})
+_YOLOV8: Final = {**TORCH_BLOCKS, **YOLOV8_BLOCKS}
+_YOLOV7: Final = {**TORCH_BLOCKS, **YOLOV7_BLOCKS, **YOLOV7_LITE_BLOCKS}
 # By the dotted name of the class of the whole network.
-FAMILIES: Final[Mapping[str, Family]] = {"ultralytics.nn.tasks.DetectionModel": _YOLOV8}
+FAMILIES: Final[Mapping[str, Family]] = {
+    "ultralytics.nn.tasks.DetectionModel": Family("yolov8", {"Detect": "detect"}, _YOLOV8),
+    "ultralytics.nn.tasks.PoseModel": Family("yolov8", {"Pose": "pose"}, _YOLOV8),
+    "ultralytics.nn.tasks.SegmentationModel": Family("yolov8", {"Segment": "segment"}, _YOLOV8),
+    "models.yolo.Model": Family(
+        "yolov7", {"Detect": "detect", "IDetect": "detect", "IAuxDetect": "detect", "IKeypoint": "pose"}, _YOLOV7
+    ),
+}
+_FACE_POINTS: Final = 5  # eyes, nose, corners of the mouth
 
 # What checkpoints state as their licence, by how it starts, as SPDX names.
 _LICENCES: Final = (
@@ -47,13 +59,17 @@ class Network:
 
     Attributes:
         graph: all its nodes.
-        output: the head's output, (batch, channels, anchors).
+        head: what it answers.
         card: what it is; source_sha256 and source_name are still empty.
     """
 
     graph: Graph
-    output: Value
+    head: Head
     card: ModelCard
+
+    def onnx(self, card: ModelCard) -> bytes:
+        """Returns the network serialised, with `card` in its metadata."""
+        return self.graph.model(card.to_metadata() | self.head.to_metadata())
 
 
 def network_of(checkpoint: Checkpoint) -> Module:
@@ -86,25 +102,30 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Network:
     network = network_of(checkpoint)
     family = FAMILIES.get(network.name)
     if family is None:
-        known = ", ".join(f"{name} ({family.family} {family.task})" for name, family in FAMILIES.items())
+        known = ", ".join(
+            f"{name} ({family.family} {', '.join(sorted(set(family.tasks.values())))})"
+            for name, family in FAMILIES.items()
+        )
         raise checkpoint.refusal(f"a network of class {network.name} is not supported; supported: {known}")
     network.expect("*", "model", "")
     layers = network.child("model").at("model").children()
-    graph = Graph(size)
+    graph = Graph(size, _picture_channels(layers))
     emitter = Emitter(graph, family.blocks, checkpoint.limits.nodes)
     outputs: list[Value] = []
     inputs = [graph.image()]
     for index, layer in enumerate(layers):
         inputs = _inputs(layer, index, outputs, inputs)
         outputs.append(emitter.emit(layer, inputs))
-    if not layers or layers[-1].name.rpartition(".")[2] != family.head:
-        raise network.refusal(f"it does not end in {family.head}")
-    strides = tuple(x.stride for x in inputs)
-    if size and any(side % max(strides) for side in size):
-        raise checkpoint.refusal(f"size {size[0]}x{size[1]} is not a multiple of {max(strides)}")
-    labels = _labels(network, outputs[-1].channels - 4)
-    licence = _licence(checkpoint)
-    return Network(graph, outputs[-1], ModelCard(family.family, family.task, labels, strides, licence=licence))
+    task = family.tasks.get(layers[-1].name.rpartition(".")[2]) if layers else None
+    if task is None or emitter.head is None:
+        raise network.refusal(f"it does not end in {' or '.join(family.tasks)}")
+    head = emitter.head
+    if size and any(side % max(head.strides) for side in size):
+        raise checkpoint.refusal(f"size {size[0]}x{size[1]} is not a multiple of {max(head.strides)}")
+    if task == "pose" and family.family == "yolov7" and head.keypoints[0] == _FACE_POINTS:
+        task = "face"
+    card = ModelCard(family.family, task, _labels(network, head.classes), head.strides, licence=_licence(checkpoint))
+    return Network(graph, head, card)
 
 
 def count_parameters(network: Module) -> int:
@@ -117,6 +138,20 @@ def count_parameters(network: Module) -> int:
             seen[module.identity] = module.parameters()
             queue.extend(module.children())
     return sum(seen.values())
+
+
+def _picture_channels(layers: list[Module]) -> int:
+    """Returns how many channels the pictures have that the first convolution was made for; 3 where there is none."""
+    factor = 4 if layers and layers[0].name.endswith(".ReOrg") else 1
+    parts = layers[factor > 1 :][:1]
+    while parts and parts[0].name != "torch.nn.modules.conv.Conv2d":
+        parts = parts[0].children()
+    if not parts:
+        return 3
+    channels, rest = divmod(parts[0].integer("in_channels"), factor)
+    if rest or channels not in _PICTURE_CHANNELS:
+        raise parts[0].refusal(f"it takes pictures of {channels} channels, known are {_PICTURE_CHANNELS}")
+    return channels
 
 
 def _inputs(layer: Module, index: int, outputs: list[Value], previous: list[Value]) -> list[Value]:

@@ -14,7 +14,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from watchline.detectors.importer.archive import Limits
 
@@ -51,11 +51,11 @@ class Record:
         self.state: object = None
 
 
-def load(data: bytes, functions: Mapping[str, Function], persistent: Function, limits: Limits) -> object:
+def load(data: bytes | BinaryIO, functions: Mapping[str, Function], persistent: Function, limits: Limits) -> object:
     """Returns what the pickle `data` describes.
 
     Args:
-        data: one pickle, protocol 2 to 5.
+        data: one pickle, protocol 2 to 5; a file is left right behind it.
         functions: what to call instead of the globals of these dotted names, with the tuple of arguments. All other
             globals make inert records.
         persistent: called with `(id,)` for each persistent id.

@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from watchline.detectors.card import ModelCard
+from watchline.detectors.importer.head import Head
 from watchline.detectors.runtime import load_onnxruntime
 from watchline.streams.errors import ModelError
 
 _SEED: Final = 20
 _GREY: Final = 114 / 255
+_WITH_SCORE: Final = 3  # values a keypoint
 
 
-def check(model: bytes, card: ModelCard, size: tuple[int, int] | None) -> None:
+def check(model: bytes, card: ModelCard, head: Head, size: tuple[int, int] | None) -> None:
     """Checks that the network is sound ONNX and answers a grey and a noisy picture with sane boxes and scores.
 
     Args:
-        model: serialised ONNX, input (batch, 3, height, width), output (batch, 4 + classes, anchors).
+        model: serialised ONNX, input (batch, channels, height, width).
         card: what it is.
+        head: what it answers.
         size: height and width in pixels that its input is fixed to, None for any.
 
     Raises:
@@ -35,14 +39,32 @@ def check(model: bytes, card: ModelCard, size: tuple[int, int] | None) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     height, width = size or (2 * max(card.strides), 3 * max(card.strides))
-    noise = np.random.default_rng(_SEED).random((1, 3, height, width), np.float32)
-    expected = (1, 4 + len(card.labels), sum((height // s) * (width // s) for s in card.strides))
+    channels = session.get_inputs()[0].shape[1]
+    noise = np.random.default_rng(_SEED).random((1, channels, height, width), np.float32)
+    expected: list[tuple[int, ...]] = [(1, head.channels, head.rows(height, width))]
+    if head.anchors:
+        expected = [(1, head.rows(height, width), head.channels)]
+    if head.masks:
+        expected.append((1, head.masks, height // head.mask_stride, width // head.mask_stride))
     for name, picture in (("grey", np.full_like(noise, _GREY)), ("noisy", noise)):
-        (answer,) = session.run(None, {"images": picture})
-        if answer.shape != expected:
-            raise ModelError(f"self-check: its answer has shape {answer.shape}, expected {expected}")
-        if not np.isfinite(answer).all():
-            raise ModelError(f"self-check: it answers a {name} picture with infinite or undefined numbers")
-        scores = answer[:, 4:]
-        if scores.min() < 0 or scores.max() > 1:
-            raise ModelError(f"self-check: its scores for a {name} picture leave 0 to 1")
+        answers = session.run(None, {"images": picture})
+        for answer, shape in zip(answers, expected, strict=True):
+            if answer.shape != shape:
+                raise ModelError(f"self-check: its answer has shape {answer.shape}, expected {shape}")
+            if not np.isfinite(answer).all():
+                raise ModelError(f"self-check: it answers a {name} picture with infinite or undefined numbers")
+        rows = answers[0][0] if head.anchors else answers[0][0].T
+        _check_rows(rows, head, name)
+
+
+def _check_rows(rows: NDArray[np.float32], head: Head, name: str) -> None:
+    """Checks boxes (anchors, channels): sizes are not negative, scores lie in [0, 1]."""
+    if rows[:, 2:4].min() < 0:
+        raise ModelError(f"self-check: its boxes for a {name} picture are smaller than nothing")
+    first = 4 + bool(head.anchors) + head.classes
+    points, values = head.keypoints
+    certain = [rows[:, 4:first]]
+    if values == _WITH_SCORE:
+        certain.append(rows[:, first : first + points * values][:, 2::3])
+    if any(scores.min() < 0 or scores.max() > 1 for scores in certain):
+        raise ModelError(f"self-check: its scores for a {name} picture leave 0 to 1")

@@ -47,6 +47,8 @@ class Writer:
     """Pickles values by protocol 2 and keeps the storages of the arrays in them."""
 
     storages: list[bytes] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    old: bool = False
 
     def pickle(self, value: object) -> bytes:
         """Returns one pickle."""
@@ -75,8 +77,14 @@ class Writer:
     def _tensor(self, array: Array) -> bytes:
         key = str(len(self.storages))
         self.storages.append(array.tobytes())
+        self.counts.append(array.size)
         kind = Global("torch." + STORAGES[array.dtype.name])
-        storage = self.value(("storage",))[:-1] + kind.code() + self.value((key, "cpu", array.size))[1:] + b"Q"
+        storage = (
+            self.value(("storage",))[:-1]
+            + kind.code()
+            + self.value((key, "cpu", array.size, *[None] * self.old))[1:]
+            + b"Q"
+        )
         strides = tuple(step // array.itemsize for step in array.strides)
         rest = self.value((0, array.shape, strides, False, Made("collections.OrderedDict")))[1:]
         return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + rest + b"R"
@@ -110,6 +118,16 @@ def checkpoint(value: object) -> bytes:
     writer = Writer()
     data = writer.pickle(value)
     return archive(data, writer.storages)
+
+
+def old_checkpoint(value: object, machine: object = None) -> bytes:
+    """Returns a whole checkpoint that holds `value`, in the format of torch before 1.6."""
+    writer = Writer(old=True)
+    structure = writer.pickle(value)
+    start = b"".join(writer.pickle(part) for part in (0x1950A86A20F9469CFC6C, 1001, machine or {"little_endian": True}))
+    keys = writer.pickle([str(key) for key in range(len(writer.storages))])
+    numbers = zip(writer.counts, writer.storages, strict=True)
+    return start + structure + keys + b"".join(count.to_bytes(8, "little") + data for count, data in numbers)
 
 
 def module(

@@ -138,7 +138,6 @@ def test_nothing_hides_behind_a_made_object_that_is_called_again(path: Path) -> 
         (b"<!DOCTYPE html>", "a web page"),
         (struct.pack("<Q", 60) + b'{"__metadata__"', "a safetensors file"),
         (b"\x08\x08\x12\x07pytorch", "probably an ONNX model"),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80", "in the format of torch before 1.6"),
         (b"\x80\x04\x95", "a plain pickle"),
         (bytes(100), "of an unknown format"),
     ],

@@ -21,6 +21,7 @@ from tests.detectors.checkpoints import Made
 from watchline.detectors.card import ModelCard
 from watchline.detectors.importer.child import Job
 from watchline.detectors.importer.convert import ModelDescription, describe, import_checkpoint
+from watchline.detectors.importer.head import Head
 from watchline.detectors.importer.selfcheck import check
 from watchline.streams.errors import ModelError, OutputError
 
@@ -107,7 +108,7 @@ def test_weights_that_lead_to_nonsense_fail_the_self_check(tmp_path: Path, cache
 def test_the_self_check_notices_another_answer_than_the_card_promises(source: Path, cache: Path) -> None:
     model = import_checkpoint(source, cache).read_bytes()
     with pytest.raises(ModelError, match=r"self-check: its answer has shape \(1, 7, \d+\), expected \(1, 6, \d+\)"):
-        check(model, ModelCard("yolov8", "detect", ("a", "b"), (4, 8)), None)
+        check(model, ModelCard("yolov8", "detect", ("a", "b"), (4, 8)), Head(2, (4, 8)), None)
 
 
 @pytest.mark.parametrize("size", [(0, 32), (32, -32), (32, 100_000)])
@@ -157,14 +158,15 @@ def test_an_onnx_file_is_described(source: Path, cache: Path) -> None:
 
 
 def test_an_unsupported_checkpoint_is_described_with_the_reason(tmp_path: Path) -> None:
-    path = tmp_path / "pose.pt"
+    path = tmp_path / "turned.pt"
     network = checkpoints.small_network()
-    path.write_bytes(checkpoints.checkpoint(Made("ultralytics.nn.tasks.PoseModel", (), network.state)))
+    path.write_bytes(checkpoints.checkpoint(Made("ultralytics.nn.tasks.OBBModel", (), network.state)))
     found = describe(path)
     assert not found.supported
     assert found.reason == (
-        "a network of class ultralytics.nn.tasks.PoseModel is not supported; "
-        "supported: ultralytics.nn.tasks.DetectionModel (yolov8 detect)"
+        "a network of class ultralytics.nn.tasks.OBBModel is not supported; "
+        "supported: ultralytics.nn.tasks.DetectionModel (yolov8 detect), ultralytics.nn.tasks.PoseModel (yolov8 pose), "
+        "ultralytics.nn.tasks.SegmentationModel (yolov8 segment), models.yolo.Model (yolov7 detect, pose)"
     )
     assert found.parameters == parameters_of(network)
 
@@ -271,9 +273,13 @@ def test_the_official_yolov8n_answers_any_size_and_batch(
 
 
 @pytest.mark.data
-def test_a_checkpoint_of_another_family_is_refused_by_name(data_dir: Path, tmp_path: Path) -> None:
+def test_a_real_network_for_the_corners_of_plates_is_imported(data_dir: Path, tmp_path: Path) -> None:
     path = data_dir / "models" / "y7plate_yolov7-lite-t.pt"
-    with pytest.raises(ModelError, match=r"^y7plate_yolov7-lite-t\.pt: a network of class models\.yolo\.Model is not"):
-        import_checkpoint(path, tmp_path)
     found = describe(path)
-    assert (found.supported, found.parameters, found.family) == (False, 251_362, "")
+    assert (found.supported, found.parameters, found.family, found.task) == (True, 251_362, "yolov7", "pose")
+    assert (found.labels, found.strides) == (("single", "double"), (8, 16, 32))
+    session = session_of(import_checkpoint(path, tmp_path))
+    assert session.get_modelmeta().custom_metadata_map["watchline.keypoints"] == "[4, 3]"
+    answer = run(session, np.full((1, 3, 64, 96), 114 / 255, np.float32))
+    assert answer.shape == (1, 3 * 64 * 96 * 21 // 1024, 5 + 2 + 4 * 3)
+    assert answer[..., 4].max() < 0.1  # there is no plate on a grey picture

@@ -24,7 +24,7 @@ def emitted(path: Path, network: Made, size: tuple[int, int] | None = None) -> o
     path.write_bytes(checkpoints.checkpoint({"model": network}))
     with Checkpoint(path) as checkpoint:
         made = build(checkpoint, size)
-    model = made.graph.model(made.output.name, made.output.channels, made.card.to_metadata())
+    model = made.onnx(made.card)
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
@@ -186,13 +186,29 @@ def test_a_batch_gives_what_its_pictures_give_alone(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer(session, image[None])[0], result, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_pictures_may_have_other_channels(channels: int, tmp_path: Path) -> None:
+    layers = [W.conv(channels, 8, 3, 2), W.detect((8,), (2,), 2, (0,))]
+    network = checkpoints.network(layers, ("a", "b"))
+    image = np.random.default_rng(7).random((1, channels, 8, 12), np.float32)
+    found = answer(emitted(tmp_path / "net.pt", network), image)[0]
+    expected = plain_network(network, image[0].astype(np.float64), [2])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)
+
+
+def test_pictures_of_many_channels_are_refused(tmp_path: Path) -> None:
+    network = checkpoints.network([W.conv(7, 8, 3, 2), W.detect((8,), (2,), 2, (0,))], ("a", "b"))
+    with pytest.raises(ModelError, match=r"Conv2d at model\.0\.conv .*pictures of 7 channels"):
+        emitted(tmp_path / "net.pt", network)
+
+
 def test_the_averaged_weights_are_used_where_there_are_any(tmp_path: Path) -> None:
     trained, averaged = checkpoints.small_network(1), checkpoints.small_network(2)
     path = tmp_path / "net.pt"
     path.write_bytes(checkpoints.checkpoint({"model": trained, "ema": averaged}))
     with Checkpoint(path) as checkpoint:
         made = build(checkpoint, None)
-    model = made.graph.model(made.output.name, made.output.channels, {})
+    model = made.onnx(made.card)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     images = pictures(1, 16, 16)
     np.testing.assert_array_equal(answer(session, images), answer(emitted(path, averaged), images))
@@ -246,13 +262,13 @@ REFUSALS = [
         "other task",
         (),
         {"class": "ultralytics.nn.tasks.SegmentationModel"},
-        r"SegmentationModel is not .*DetectionModel",
+        r"SegmentationModel at network is not supported: it does not end in Segment",
     ),
     (
         "unknown activation",
         ("model", "0", "act"),
-        {"class": "torch.nn.modules.activation.ReLU"},
-        r"ReLU at model\.0\.act",
+        {"class": "torch.nn.modules.activation.GELU"},
+        r"GELU at model\.0\.act",
     ),
     ("unknown attribute", ("model", "0"), {"gate": 0.5}, r"conv\.Conv at model\.0 .*unknown part 'gate'"),
     ("a method put on a module", ("model", "0"), {"forward": "f"}, r"unknown part 'forward'"),
@@ -270,7 +286,8 @@ REFUSALS = [
     ("uneven kernel", ("model", "0", "conv"), {"kernel_size": (3, 1)}, r"kernel_size"),
     ("mirrored borders", ("model", "0", "conv"), {"padding_mode": "reflect"}, r"padding_mode=zeros"),
     ("groups", ("model", "0", "conv"), {"groups": 3}, r"model\.0\.conv"),
-    ("channels", ("model", "0", "conv"), {"in_channels": 4}, r"4 channels"),
+    ("channels", ("model", "0", "conv"), {"in_channels": 4}, r"model\.0\.conv .*weight has shape"),
+    ("later channels", ("model", "1", "conv"), {"in_channels": 4}, r"model\.1\.conv .*4 channels in 1 groups, given 8"),
     ("smooth enlargement", ("model", "5"), {"mode": "bilinear"}, r"mode=nearest"),
     ("half a size", ("model", "5"), {"scale_factor": 1.5}, r"scale_factor"),
     ("pool that shrinks", ("model", "4", "m"), {"stride": 2}, r"MaxPool2d at model\.4\.m|strides"),
