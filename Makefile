@@ -44,8 +44,9 @@ test: $(VENV)/installed-dev  ## set up and run the whole test suite
 
 # A venv that borrows the packages of $(VENV), and has watchline's native modules built with sanitizers in it.
 NATIVE_TESTS := tests/faults/test_native_fuzz.py tests/laws/test_assignment_laws.py tests/laws/test_tracker_laws.py \
+  tests/laws/test_suppression_laws.py \
   $(wildcard tests/trackers/test_native_*.py) tests/trackers/test_state.py tests/trackers/test_coasting.py \
-  tests/detectors/test_letterbox.py
+  tests/detectors/test_best_class.py tests/detectors/test_letterbox.py tests/detectors/test_nms.py
 sanitize: $(VENV)/installed-dev  ## the tests of the native code, built with ASan and UBSan
 	rm -rf build/sanitize
 	"$(PYTHON)" -m venv --without-pip build/sanitize

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from watchline.detectors.boxes import F32, cxcywh_to_xyxy
 from watchline.detectors.detections import I32
+from watchline.detectors.heads.best_class import best_classes
 
 
 def candidates(output: F32, least_score: float) -> tuple[F32, F32, I32]:
@@ -18,15 +17,11 @@ def candidates(output: F32, least_score: float) -> tuple[F32, F32, I32]:
     Returns:
         xyxy (N, 4) float32 input pixels, score (N,) float32, class_id (N,) int32; in anchor order.
 
+    >>> import numpy as np
     >>> output = np.float32([[8], [8], [4], [4], [0.1], [0.9]])
     >>> boxes, score, class_id = candidates(output, 0.5)
     >>> boxes.tolist(), class_id.tolist()
     ([[6.0, 6.0, 10.0, 10.0]], [1])
     """
-    scores = output[4:]
-    # The maximum over all anchors is one vectorised pass; the dear arg-max is for the few that pass.
-    rows = np.flatnonzero(scores.max(axis=0) >= least_score)
-    few = scores[:, rows]
-    class_id = few.argmax(axis=0).astype(np.int32)
-    score = few[class_id, np.arange(len(rows))]
-    return cxcywh_to_xyxy(output[:4, rows].T), score, class_id
+    anchor, score, class_id = best_classes(output[4:], least_score)
+    return cxcywh_to_xyxy(output[:4].take(anchor, axis=1).T), score, class_id

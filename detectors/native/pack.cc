@@ -2,13 +2,7 @@
 
 #include <algorithm>
 
-// One binary for every x86-64: the loader picks the widest clone that the processor has. Other compilers and
-// processors build the plain loop, which vectorises to their baseline.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define WATCHLINE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define WATCHLINE_CLONES
-#endif
+#include "clones.h"
 
 namespace watchline {
 namespace {

@@ -9,10 +9,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tests.bench import long_run, pack, road
+from tests.bench import decode, long_run, pack, road
 from watchline.detectors.catalog import Catalog
 from watchline.detectors.fetch import default_cache, fetch
 from watchline.pipeline.machine import usable_cpus
+from watchline.pipeline.model import load_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -39,6 +40,12 @@ def main() -> None:
     catalog = Catalog.load()
     clip = arguments.clip if arguments.clip.exists() else fetch(catalog[catalog.default_clip], default_cache())
     model = fetch(catalog[catalog.default_model], default_cache())
+
+    print("decode: a network's output to its detections, after suppression")
+    network = load_model(str(model), default_cache(), lambda entry: fetch(entry, default_cache())).onnx
+    crowded = data / "clips" / "pedestrians.mp4"
+    decode.compare(arguments.rounds, network, [clip, crowded] if crowded.exists() else [clip])
+
     python = arguments.peers / "bin" / "python"
     print(f"road: {clip.name}, {model.name}, {arguments.threads} threads, no video written")
     peer = partial(road.run_peer, python, clip, model, arguments.threads) if python.exists() else None

@@ -22,7 +22,7 @@ from watchline.trackers.native_reference import NativeByteTrackReference, Native
 pytestmark = [pytest.mark.native, pytest.mark.usefixtures("native")]
 
 _native = pytest.importorskip("watchline.trackers._native")
-_pack = pytest.importorskip("watchline.detectors._native").pack
+_detectors = pytest.importorskip("watchline.detectors._native")
 
 Random = np.random.Generator
 
@@ -170,8 +170,20 @@ def test_packing_survives_any_arrays() -> None:
         pixels = _array(rng, np.uint8, (height, width, 3))
         out = _array(rng, np.float32, (3, rows, columns))
         pad, top, left = (int(rng.choice([0, 0, 1, 2, 114, -1, 300, 2**31 - 1])) for _ in range(3))
-        answered += _attempt(_pack, pixels, out, pad, top, left)
+        answered += _attempt(_detectors.pack, pixels, out, pad, top, left)
     assert answered > 20
+
+
+def test_decoding_and_suppression_survive_any_arrays() -> None:
+    rng, answered = np.random.default_rng(6), 0
+    for _ in range(3000):
+        scores = _array(rng, np.float32, tuple(int(side) for side in rng.integers(0, 40, 2)))
+        answered += _attempt(_detectors.best_classes, scores, float(rng.choice([0.0, 0.3, 0.9, *_HOSTILE])))
+        n = int(rng.integers(0, 40))
+        score, class_id = _array(rng, np.float32, (n,)), _array(rng, np.int32, (n,))
+        iou, limit = float(rng.choice([0.0, 0.5, 0.7, *_HOSTILE])), int(rng.choice([0, 3, 300, -1, 2**62]))
+        answered += _attempt(_detectors.nms, _boxes(rng, n, np.float32), score, class_id, iou, limit)
+    assert answered > 2000
 
 
 @pytest.mark.parametrize("make", [NativeByteTrack, NativeOcSort])
