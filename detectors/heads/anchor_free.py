@@ -7,7 +7,8 @@ import numpy as np
 from watchline.detectors.boxes import cxcywh_to_xyxy
 from watchline.detectors.candidates import Candidates
 from watchline.detectors.heads.answer import Answer
-from watchline.detectors.heads.cells import best_classes, cell_count, expect_output, grid
+from watchline.detectors.heads.best_class import best_classes
+from watchline.detectors.heads.cells import cell_count, expect_output, grid
 
 
 def detect(answer: Answer, least_score: float) -> Candidates:
@@ -24,7 +25,7 @@ def detect(answer: Answer, least_score: float) -> Candidates:
         f"a {classes}-class {card.family} head",
     )
     able = np.flatnonzero(output[:, 4] >= least_score)
-    rows, score, class_id = best_classes(output[able, 5:] * output[able, 4:5], least_score)
+    rows, score, class_id = best_classes((output[able, 5:] * output[able, 4:5]).T, least_score)
     rows = able[rows]
     boxes = output[rows, :4]
     if card.layout == "raw":

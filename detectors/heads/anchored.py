@@ -12,7 +12,8 @@ from watchline.detectors.candidates import Candidates, PointCandidates
 from watchline.detectors.card import ModelCard
 from watchline.detectors.detections import I32
 from watchline.detectors.heads.answer import Answer
-from watchline.detectors.heads.cells import best_classes, expect_output, grid, least_logit, logistic
+from watchline.detectors.heads.best_class import best_classes
+from watchline.detectors.heads.cells import expect_output, grid, least_logit, logistic
 from watchline.detectors.heads.decoded import with_score
 from watchline.streams.errors import ModelError
 
@@ -55,7 +56,7 @@ def _sieve(output: F32, card: ModelCard, least_score: float) -> tuple[F32, F32, 
     channels = 5 + classes + card.keypoints[0] * card.keypoints[1]
     expect_output(output, (-1, channels), f"a {classes}-class head with {card.keypoints[0]} points")
     few = output[output[:, 4] >= least_score]  # no class can lift it again
-    rows, score, class_id = best_classes(few[:, 5 : 5 + classes] * few[:, 4:5], least_score)
+    rows, score, class_id = best_classes((few[:, 5 : 5 + classes] * few[:, 4:5]).T, least_score)
     return few[rows], score, class_id
 
 
@@ -74,7 +75,7 @@ def _decode(answer: Answer, least_score: float) -> tuple[F32, F32, I32, F32, F32
     rows = np.concatenate([part[:, 4] for part in flat]) >= least_logit(least_score)
     few = _rows(flat, np.flatnonzero(rows))
     corner, step, boxes = corner[rows], step[rows], boxes[rows]
-    kept, score, class_id = best_classes(logistic(few[:, 5 : 5 + classes]) * logistic(few[:, 4:5]), least_score)
+    kept, score, class_id = best_classes((logistic(few[:, 5 : 5 + classes]) * logistic(few[:, 4:5])).T, least_score)
     few, corner, step, boxes = few[kept], corner[kept], step[kept], boxes[kept]
     part = logistic(few[:, :4])
     centre = (part[:, :2] * 2 - np.float32(0.5) + corner) * step

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from watchline.detectors.boxes import F32
-from watchline.detectors.detections import I32
 from watchline.streams.errors import ModelError
 
 
@@ -42,19 +40,6 @@ def grid(size: tuple[int, int], strides: tuple[int, ...], anchors: int = 1) -> t
     corners.setflags(write=False)
     steps.setflags(write=False)
     return corners, steps
-
-
-def best_classes(scores: F32, least_score: float) -> tuple[NDArray[np.intp], F32, I32]:
-    """Returns the rows whose best class reaches `least_score`, in order, with its score and its index.
-
-    Args:
-        scores: (A, classes) float32, any memory order.
-        least_score: scores below are left out.
-    """
-    rows = np.flatnonzero(scores.max(axis=1) >= least_score)
-    few = scores[rows]
-    class_id = few.argmax(axis=1).astype(np.int32)
-    return rows, few[np.arange(len(rows)), class_id], class_id
 
 
 def logistic(values: F32) -> F32:

@@ -8,7 +8,8 @@ from watchline.detectors.boxes import F32, cxcywh_to_xyxy
 from watchline.detectors.candidates import Candidates, MaskCandidates, PointCandidates
 from watchline.detectors.heads import yolov8
 from watchline.detectors.heads.answer import Answer
-from watchline.detectors.heads.cells import best_classes, expect_output
+from watchline.detectors.heads.best_class import best_classes
+from watchline.detectors.heads.cells import expect_output
 from watchline.streams.errors import ModelError
 
 
@@ -27,9 +28,9 @@ def pose(answer: Answer, least_score: float) -> PointCandidates:
     classes, (points, numbers) = len(answer.card.labels), answer.card.keypoints
     what = f"a {classes}-class head with {points} points of {numbers} numbers"
     expect_output(answer.outputs[0], (4 + classes + points * numbers, -1), what)
-    output = answer.outputs[0].T
-    rows, score, class_id = best_classes(output[:, 4 : 4 + classes], least_score)
-    few = output[rows]
+    output = answer.outputs[0]
+    rows, score, class_id = best_classes(output[4 : 4 + classes], least_score)
+    few = output.take(rows, axis=1).T
     return PointCandidates(
         cxcywh_to_xyxy(few[:, :4]), score, class_id, with_score(few[:, 4 + classes :], answer.card.keypoints, score)
     )
@@ -37,15 +38,15 @@ def pose(answer: Answer, least_score: float) -> PointCandidates:
 
 def segment(answer: Answer, least_score: float) -> MaskCandidates:
     """Returns the candidates of (4 + classes + prototypes, anchors) and the prototypes (M, h, w)."""
-    output, prototypes = answer.outputs[0].T, answer.outputs[1]
+    output, prototypes = answer.outputs
     classes = len(answer.card.labels)
-    if prototypes.ndim != 3 or answer.outputs[0].shape[0] != 4 + classes + len(prototypes):
+    if prototypes.ndim != 3 or output.shape[0] != 4 + classes + len(prototypes):
         raise ModelError(
-            f"the network's outputs are {answer.outputs[0].shape} and {prototypes.shape}, a {classes}-class head "
+            f"the network's outputs are {output.shape} and {prototypes.shape}, a {classes}-class head "
             f"with masks has ({4 + classes} + prototypes, anchors) and (prototypes, h, w)"
         )
-    rows, score, class_id = best_classes(output[:, 4 : 4 + classes], least_score)
-    few = output[rows]
+    rows, score, class_id = best_classes(output[4 : 4 + classes], least_score)
+    few = output.take(rows, axis=1).T
     return MaskCandidates(cxcywh_to_xyxy(few[:, :4]), score, class_id, few[:, 4 + classes :], prototypes)
 
 

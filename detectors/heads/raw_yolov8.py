@@ -15,7 +15,8 @@ from watchline.detectors.boxes import F32
 from watchline.detectors.candidates import Candidates, PointCandidates
 from watchline.detectors.detections import I32
 from watchline.detectors.heads.answer import Answer
-from watchline.detectors.heads.cells import best_classes, expect_output, grid, least_logit, logistic
+from watchline.detectors.heads.best_class import best_classes
+from watchline.detectors.heads.cells import expect_output, grid, least_logit, logistic
 from watchline.detectors.heads.decoded import with_score
 
 BINS: Final = 16
@@ -48,7 +49,7 @@ def _read(answer: Answer, least_score: float) -> tuple[F32, F32, I32, F32, F32, 
         [output[4 * BINS : 4 * BINS + classes].reshape(classes, -1) for output in answer.outputs], axis=1
     )
     sieved = np.flatnonzero(logits.max(axis=0) >= least_logit(least_score))
-    rows, score, class_id = best_classes(logistic(logits[:, sieved].T), least_score)
+    rows, score, class_id = best_classes(logistic(logits[:, sieved]), least_score)
     rows = sieved[rows]
     few = _channels(answer.outputs, rows)
     corner, step = corner[rows], step[rows]

@@ -17,7 +17,7 @@ from watchline.streams.errors import ModelError, OutputError
 __all__ = ["ModelDescription", "describe", "import_checkpoint"]
 
 # Of the emitted graph. A change of what is written must change it, or old caches would be used.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _BASE_MEMORY_BYTES: Final = 1 << 30
 _MEMORY_PER_BYTE: Final = 12  # half of it is needed for float16 weights, which are half of their ONNX

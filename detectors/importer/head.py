@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-
-_PREFIX = "watchline."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +37,3 @@ class Head:
     def rows(self, height: int, width: int) -> int:
         """Returns how many boxes it answers for a picture of this size in pixels."""
         return (self.anchors or 1) * sum((height // stride) * (width // stride) for stride in self.strides)
-
-    def to_metadata(self) -> dict[str, str]:
-        """Returns what the card does not say as ONNX metadata: string keys, JSON values; nothing for a plain detector.
-
-        >>> Head(1, (8, 16, 32), keypoints=(17, 3)).to_metadata()
-        {'watchline.keypoints': '[17, 3]'}
-        """
-        facts = {}
-        if self.keypoints[0]:
-            facts["keypoints"] = json.dumps(self.keypoints)
-        if self.masks:
-            facts["masks"] = json.dumps((self.masks, self.mask_stride))
-        return {_PREFIX + name: value for name, value in facts.items()}

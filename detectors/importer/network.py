@@ -24,22 +24,30 @@ _PICTURE_CHANNELS: Final = (1, 3, 4)  # grey; red, green and blue; these and ano
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of network that can be imported: its family, its tasks by the name of the last module, all its blocks."""
+    """A kind of network that can be imported.
+
+    Attributes:
+        family: as in the card.
+        tasks: by the name of the last module.
+        blocks: all that such a network may hold.
+        iou: largest overlap of two detections of a class that its own programs leave.
+    """
 
     family: str
     tasks: Mapping[str, str]
     blocks: Mapping[str, Block]
+    iou: float
 
 
 _YOLOV8: Final = {**TORCH_BLOCKS, **YOLOV8_BLOCKS}
 _YOLOV7: Final = {**TORCH_BLOCKS, **YOLOV7_BLOCKS, **YOLOV7_LITE_BLOCKS}
 # By the dotted name of the class of the whole network.
 FAMILIES: Final[Mapping[str, Family]] = {
-    "ultralytics.nn.tasks.DetectionModel": Family("yolov8", {"Detect": "detect"}, _YOLOV8),
-    "ultralytics.nn.tasks.PoseModel": Family("yolov8", {"Pose": "pose"}, _YOLOV8),
-    "ultralytics.nn.tasks.SegmentationModel": Family("yolov8", {"Segment": "segment"}, _YOLOV8),
+    "ultralytics.nn.tasks.DetectionModel": Family("yolov8", {"Detect": "detect"}, _YOLOV8, 0.7),
+    "ultralytics.nn.tasks.PoseModel": Family("yolov8", {"Pose": "pose"}, _YOLOV8, 0.7),
+    "ultralytics.nn.tasks.SegmentationModel": Family("yolov8", {"Segment": "segment"}, _YOLOV8, 0.7),
     "models.yolo.Model": Family(
-        "yolov7", {"Detect": "detect", "IDetect": "detect", "IAuxDetect": "detect", "IKeypoint": "pose"}, _YOLOV7
+        "yolov7", {"Detect": "detect", "IDetect": "detect", "IAuxDetect": "detect", "IKeypoint": "pose"}, _YOLOV7, 0.45
     ),
 }
 _FACE_POINTS: Final = 5  # eyes, nose, corners of the mouth
@@ -69,7 +77,7 @@ class Network:
 
     def onnx(self, card: ModelCard) -> bytes:
         """Returns the network serialised, with `card` in its metadata."""
-        return self.graph.model(card.to_metadata() | self.head.to_metadata())
+        return self.graph.model(card.to_metadata())
 
 
 def network_of(checkpoint: Checkpoint) -> Module:
@@ -122,9 +130,18 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Network:
     head = emitter.head
     if size and any(side % max(head.strides) for side in size):
         raise checkpoint.refusal(f"size {size[0]}x{size[1]} is not a multiple of {max(head.strides)}")
-    if task == "pose" and family.family == "yolov7" and head.keypoints[0] == _FACE_POINTS:
-        task = "face"
-    card = ModelCard(family.family, task, _labels(network, head.classes), head.strides, licence=_licence(checkpoint))
+    labels = _labels(network, head.classes)
+    if task == "pose" and head.keypoints[0] == _FACE_POINTS and (family.family == "yolov7" or labels == ("face",)):
+        task = "face"  # the class of the network does not tell faces from people
+    card = ModelCard(
+        family.family,
+        task,
+        labels,
+        head.strides,
+        licence=_licence(checkpoint),
+        keypoints=head.keypoints,
+        iou=family.iou,
+    )
     return Network(graph, head, card)
 
 
