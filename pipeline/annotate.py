@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from watchline.detectors.detections import Detections
+from watchline.pipeline.figures import draw_figure
 from watchline.streams.frame import U8
 from watchline.trackers.tracks import Tracks
 
@@ -21,6 +23,7 @@ _SHADES = ((0.72, 0.96), (0.55, 1.0), (0.85, 0.84))  # saturation, value: ids of
 _TRAIL_POINTS = 24
 _INK: Colour = (16, 18, 22)
 _PAPER: Colour = (255, 255, 255)
+_NOTHING = Detections.empty()
 
 
 def track_colour(track_id: int) -> Colour:
@@ -96,13 +99,14 @@ class Annotator:
         self._trail_s = trail_s
         self._trails: dict[int, deque[tuple[float, float, float]]] = {}  # track id -> pts_s, x, y of the foot point
 
-    def draw(self, rgb: U8, tracks: Tracks, pts_s: float) -> U8:
+    def draw(self, rgb: U8, tracks: Tracks, pts_s: float, found: Detections = _NOTHING) -> U8:
         """Returns a new picture with the tracks drawn on it.
 
         Args:
             rgb: (H, W, 3) uint8; never written to.
             tracks: those of this frame; may be empty.
             pts_s: the frame's time, seconds; not less than at the call before.
+            found: the frame's detections, whose poses, landmarks or masks are drawn too.
 
         Returns:
             (H, W, 3) uint8.
@@ -118,6 +122,10 @@ class Annotator:
         seen = tracks.seen.tolist()
         for row in near_last.tolist():
             self._draw_trail(canvas, int(tracks.track_id[row]), pts_s, pen)
+            if seen[row]:
+                draw_figure(
+                    canvas, found, int(tracks.detection[row]), track_colour(int(tracks.track_id[row])), pen.line
+                )
             _draw_box(canvas, boxes[row], track_colour(int(tracks.track_id[row])), pen, seen=seen[row])
         for row in near_last[::-1].tolist():  # the nearest chooses the place of its tag first
             what = f"{tracks.score[row]:.2f}" if seen[row] else "unseen"

@@ -31,9 +31,9 @@ class VideoSink:
         self._annotator = Annotator(labels)
         self._writer = VideoWriter(path, fps)
 
-    def write(self, frame: Frame, _detections: Detections, tracks: Tracks) -> None:
+    def write(self, frame: Frame, detections: Detections, tracks: Tracks) -> None:
         """Draws and encodes one frame."""
-        self._writer.write(self._annotator.draw(frame.rgb(), tracks, frame.pts_s), frame.pts_s)
+        self._writer.write(self._annotator.draw(frame.rgb(), tracks, frame.pts_s, detections), frame.pts_s)
 
     def close(self) -> None:
         """Finishes the file."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from watchline.detectors.boxes import F32, xyxy_to_tlwh
-from watchline.detectors.detections import Detections
+from watchline.detectors.detections import Detections, FaceDetections, MaskDetections, PoseDetections
+from watchline.detectors.masks import paint, run_lengths
 from watchline.pipeline.files import LineFile
 from watchline.streams.frame import Frame
 from watchline.trackers.tracks import Tracks, TrackState
@@ -53,6 +54,7 @@ class Tables:
                 "score": _score(tracks.score[i]),
                 "xyxy": _box(tracks.xyxy[i]),
                 "state": TrackState(tracks.state[i]).name.lower(),
+                **_shape(detections, int(tracks.detection[i]), frame),
             }
             for i in range(len(tracks))
         ]
@@ -62,15 +64,16 @@ class Tables:
             box = ",".join(f"{value:.3f}" for value in tlwh[i])
             self._mot.write(f"{frame.sequence + 1},{tracks.track_id[i]},{box},{tracks.score[i]:.6f},-1,-1,-1")
         if self._detections:
-            self._detections.write(_line({**head, "detections": self._found(detections)}))
+            self._detections.write(_line({**head, "detections": self._found(detections, frame)}))
 
-    def _found(self, detections: Detections) -> list[dict[str, object]]:
+    def _found(self, detections: Detections, frame: Frame) -> list[dict[str, object]]:
         return [
             {
                 "class_id": int(detections.class_id[i]),
                 "class": self._labels[detections.class_id[i]],
                 "score": _score(detections.score[i]),
                 "xyxy": _box(detections.xyxy[i]),
+                **_shape(detections, i, frame),
             }
             for i in range(len(detections))
             if detections.score[i] >= self._least_score
@@ -81,6 +84,21 @@ class Tables:
         for file in (self._tracks, self._mot, self._detections):
             if file:
                 file.close()
+
+
+def _shape(detections: Detections, row: int, frame: Frame) -> dict[str, object]:
+    """Returns what a detection has beside its box: keypoints [x, y, score], landmarks [x, y], a mask as COCO has it."""
+    if row < 0:  # coasting
+        return {}
+    if isinstance(detections, PoseDetections):
+        return {"keypoints": [[*_box(point[:2]), _score(point[2])] for point in detections.keypoints[row]]}
+    if isinstance(detections, FaceDetections):
+        return {"landmarks": [_box(point) for point in detections.landmarks[row]]}
+    if isinstance(detections, MaskDetections):
+        left, top, inside = paint(detections.masks[row], detections.xyxy[row], frame.height, frame.width)
+        counts = run_lengths(left, top, inside, frame.height, frame.width)
+        return {"mask": {"size": [frame.height, frame.width], "counts": counts}}
+    return {}
 
 
 def _line(record: dict[str, object]) -> str:

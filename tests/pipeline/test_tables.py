@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fakes import LABELS, OneTrackTracker, make_detections, make_frame
-from watchline.detectors.detections import Detections
+from watchline.detectors.detections import Detections, FaceDetections, MaskDetections, PoseDetections
 from watchline.pipeline.tables import Tables
 from watchline.trackers.tracks import Tracks
 
@@ -51,3 +51,41 @@ def test_detections_below_the_asked_score_serve_the_tracker_alone(tmp_path: Path
 def test_detections_are_saved_only_when_asked(tmp_path: Path) -> None:
     write(tmp_path, save_detections=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tracks.jsonl", "tracks.mot.txt"]
+
+
+def written(folder: Path, found: Detections) -> dict[str, object]:
+    """The one track and the one detection of a frame, which must say the same."""
+    tables = Tables(folder, LABELS, save_detections=True, least_score=0.25)
+    tables.write(make_frame(0), found, OneTrackTracker().update(found, 0.0))
+    tables.close()
+    (track,), (detection,) = (json.loads((folder / name).read_text())[key] for name, key in OUTPUTS)
+    shape = {key: track[key] for key in ("keypoints", "landmarks", "mask") if key in track}
+    assert shape == {key: detection[key] for key in shape}
+    return shape
+
+
+OUTPUTS = (("tracks.jsonl", "tracks"), ("detections.jsonl", "detections"))
+PLAIN = make_detections((10, 20, 30, 40))
+
+
+def test_keypoints_are_written_with_their_scores(tmp_path: Path) -> None:
+    points = np.array([[[11.25, 22, 0.5], [-3, 40.0004, 1]]], np.float32)
+    found = PoseDetections(PLAIN.xyxy, PLAIN.score, PLAIN.class_id, points)
+    assert written(tmp_path, found) == {"keypoints": [[11.25, 22.0, 0.5], [-3.0, 40.0, 1.0]]}
+
+
+def test_landmarks_are_written(tmp_path: Path) -> None:
+    points = np.arange(10, dtype=np.float32).reshape(1, 5, 2)
+    found = FaceDetections(PLAIN.xyxy, PLAIN.score, PLAIN.class_id, points)
+    assert written(tmp_path, found) == {"landmarks": points[0].tolist()}
+
+
+def test_a_mask_is_written_as_runs_down_the_columns_of_the_frame(tmp_path: Path) -> None:
+    found = MaskDetections(PLAIN.xyxy, PLAIN.score, PLAIN.class_id, np.full((1, 64, 64), 255, np.uint8))
+    mask = written(tmp_path, found)["mask"]
+    frame = make_frame(0)
+    counts = [10 * frame.height + 20, *[20, frame.height - 20] * 19, 20]
+    assert mask == {
+        "size": [frame.height, frame.width],
+        "counts": [*counts, frame.height * frame.width - sum(counts)],
+    }
