@@ -11,7 +11,8 @@ import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
-from watchline.detectors.layout import Facts, decide
+from watchline.detectors.family_cards import Facts
+from watchline.detectors.layout import decide
 from watchline.detectors.runtime import load_onnxruntime
 from watchline.streams.errors import ModelError, UsageError
 

@@ -8,22 +8,32 @@ give boxes, but wrong ones.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
-from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
-from watchline.detectors.classes import COCO
+from watchline.detectors.family_cards import (
+    LEVEL_SETS,
+    LEVELS,
+    Facts,
+    anchored,
+    class_names,
+    expect_fits,
+    rows_of_seven,
+    scrfd,
+    strides_of,
+    yolov6,
+    yolox,
+    yunet,
+)
 from watchline.detectors.heads.cells import cell_count
 from watchline.detectors.heads.raw_yolov8 import BINS
 from watchline.streams.errors import ModelError, UsageError
 
-_LEVELS: Final = (8, 16, 32)
-_LEVEL_SETS: Final = (_LEVELS, (8, 16, 32, 64), (4, 8, 16, 32))
 _PERSON: Final = (17, 3)  # COCO's keypoints of a person
 _FACE: Final = (5, 3)
 
@@ -40,33 +50,6 @@ FAMILIES: Final = (
     "scrfd",
     "yunet",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a network shows of itself.
-
-    Attributes:
-        metadata: of the file.
-        shapes: of each output for one picture of `size`, batch dimension included.
-        size: height and width of the network's input, pixels.
-        probe: runs one grey picture of `size` and returns each output, batch dimension included.
-    """
-
-    metadata: Mapping[str, str]
-    shapes: Mapping[str, tuple[int, ...]]
-    size: tuple[int, int]
-    probe: Callable[[], Mapping[str, F32]]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the outputs, in the network's order."""
-        return tuple(self.shapes)
-
-    def shown(self) -> str:
-        """Returns the outputs as a reader wants them: names and shapes."""
-        parts = [f"{name} {shape}" for name, shape in list(self.shapes.items())[:4]]
-        return ", ".join(parts) + (f", ... ({len(self.shapes)} in all)" if len(self.shapes) > 4 else "")
 
 
 def decide(facts: Facts, family: str = "") -> ModelCard:
@@ -146,7 +129,7 @@ def _ultralytics(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
         if keypoints[0] == _FACE[0] and labels == ("face",):
             task = "face"
     if labels == tuple(str(i) for i in range(len(labels))):  # a number is what stands where a name got lost
-        labels = _named((), len(labels), task)
+        labels = class_names((), len(labels), task)
     strides = tuple(stride for stride in (8, 16, 32, 64) if stride <= most)
     card = ModelCard("yolov8", task, labels, strides, licence=metadata.get("license", ""), keypoints=keypoints)
     try:
@@ -220,7 +203,7 @@ def _outputs(card: ModelCard, facts: Facts) -> tuple[str, ...]:
 
 def _by_names(facts: Facts) -> ModelCard | None:
     if "cls_8" in facts.shapes and "obj_8" in facts.shapes:
-        return _yunet(facts)
+        return yunet(facts)
     if "num_dets" in facts.shapes:
         raise ModelError("a network finished for TensorRT (num_dets, ...); export it without end-to-end suppression")
     return None
@@ -229,12 +212,12 @@ def _by_names(facts: Facts) -> ModelCard | None:
 def _by_shapes(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     shapes = list(facts.shapes.values())
     if len(shapes) in (6, 9) and {shape[-1:] for shape in shapes} <= {(1,), (4,), (10,)}:
-        return _scrfd(facts)
+        return scrfd(facts)
     first = shapes[0]
     if len(first) == 2 and first[1] == 7 and len(shapes) == 1:
-        return _rows_of_seven(facts, labels)
+        return rows_of_seven(facts, labels)
     if len(first) == 3:
-        cells = {cell_count(facts.size, levels): levels for levels in _LEVEL_SETS}
+        cells = {cell_count(facts.size, levels): levels for levels in LEVEL_SETS}
         if first[2] in cells and first[1] < first[2]:
             return _bare_yolov8(facts, labels)
         if first[1] in (3 * count for count in cells):
@@ -274,15 +257,15 @@ def _bare_anchored(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
             f"{channels} numbers a box may be {channels - 5} classes, or one class with {points} points; say "
             f"--family yolov7 or --family yolov7-{'pose' if points == 17 else 'face'}"
         )
-    return _anchored(facts, "yolov5" if labels else "yolov7", "detect", (0, 0), labels)
+    return anchored(facts, "yolov5" if labels else "yolov7", "detect", (0, 0), labels)
 
 
 def _anchor_free(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     """Tells YOLOX from YOLOv6, whose outputs have one shape, by what they make of a grey picture."""
     if (next(iter(facts.probe().values()))[..., 4] == 1).all():
-        return _yolov6(facts, labels)
+        return yolov6(facts, labels)
     if _is_raw(facts):
-        return _yolox(facts, labels, "raw")
+        return yolox(facts, labels, "raw")
     raise ModelError(
         f"outputs {facts.shown()} may be YOLOX's or another's, and how to feed it cannot be told; say "
         "--family yolox or --family yolov6"
@@ -291,7 +274,7 @@ def _anchor_free(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
 
 def _is_raw(facts: Facts) -> bool:
     """Returns whether box centres count from their cells: none is then far from zero, while most pixels are."""
-    return bool(np.abs(next(iter(facts.probe().values()))[..., :2]).max() < max(_LEVELS))
+    return bool(np.abs(next(iter(facts.probe().values()))[..., :2]).max() < max(LEVELS))
 
 
 # What the user says.
@@ -303,154 +286,28 @@ def _as_said(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
     keypoints = {"pose": _PERSON, "face": _FACE}.get(task, (0, 0))
     first = next(iter(facts.shapes.values()))
     if base == "yunet":
-        return _yunet(facts)
+        return yunet(facts)
     if base == "scrfd":
-        return _scrfd(facts)
+        return scrfd(facts)
     if base == "yolov8":
         masks = not task and len(facts.shapes) == 2 and len(list(facts.shapes.values())[1]) == 4 and len(first) == 3
         return _said_yolov8(facts, "segment" if masks else task or "detect", keypoints, labels)
     if base in ("yolov5", "yolov7"):
         if len(first) == 2 and first[1] == 7:
-            return _rows_of_seven(facts, labels)
-        return _anchored(facts, base, task or "detect", keypoints, labels)
+            return rows_of_seven(facts, labels)
+        return anchored(facts, base, task or "detect", keypoints, labels)
     if base == "yolov6":
-        return _yolov6(facts, labels)
-    _expect(facts, "yolox", len(first) == 3 and first[1] > 0 and first[2] > 5, "(1, cells, 5 + classes)")
-    return _yolox(facts, labels, "raw" if _is_raw(facts) else "decoded")
+        return yolov6(facts, labels)
+    expect_fits(facts, "yolox", len(first) == 3 and first[1] > 0 and first[2] > 5, "(1, cells, 5 + classes)")
+    return yolox(facts, labels, "raw" if _is_raw(facts) else "decoded")
 
 
 def _said_yolov8(facts: Facts, task: str, keypoints: tuple[int, int], labels: tuple[str, ...]) -> ModelCard:
     shape = next(iter(facts.shapes.values()))
     extra = _prototypes(facts) if task == "segment" else keypoints[0] * keypoints[1]
-    _expect(facts, f"yolov8 {task}", len(shape) in (3, 4), f"(1, 4 + classes + {extra}, cells)")
+    expect_fits(facts, f"yolov8 {task}", len(shape) in (3, 4), f"(1, 4 + classes + {extra}, cells)")
     classes = shape[1] - (4 if len(shape) == 3 else 4 * BINS) - extra
-    _expect(facts, f"yolov8 {task}", classes > 0, f"(1, 4 + classes + {extra}, cells)")
-    strides = _levels(facts, "yolov8", shape[2], 1) if len(shape) == 3 else _LEVELS
-    card = ModelCard("yolov8", task, _named(labels, classes, task), strides, keypoints=keypoints)
+    expect_fits(facts, f"yolov8 {task}", classes > 0, f"(1, 4 + classes + {extra}, cells)")
+    strides = strides_of(facts, "yolov8", shape[2], 1) if len(shape) == 3 else LEVELS
+    card = ModelCard("yolov8", task, class_names(labels, classes, task), strides, keypoints=keypoints)
     return _yolov8_layout(facts, card)
-
-
-def _anchored(facts: Facts, family: str, task: str, keypoints: tuple[int, int], labels: tuple[str, ...]) -> ModelCard:
-    shape = next(iter(facts.shapes.values()))
-    if len(shape) != 3:
-        raise ModelError(
-            f"outputs {facts.shown()} are raw, and their anchors are not in the file; import its checkpoint with "
-            "`watchline models import FILE`, or export it decoded"
-        )
-    classes = shape[2] - 5 - keypoints[0] * keypoints[1]
-    _expect(facts, family, classes > 0, "(1, anchors, 5 + classes + points)")
-    strides = _levels(facts, family, shape[1], 3)
-    names = _named(labels, classes, task)
-    return ModelCard(family, task, names, strides, keypoints=keypoints, outputs=facts.names[:1], iou=0.45)
-
-
-def _rows_of_seven(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
-    if not labels:
-        raise ModelError(
-            f"a finished YOLOv7 network ({facts.shown()}) does not say how many classes it has, nor their names; "
-            "export it without end-to-end suppression, or import its checkpoint"
-        )
-    return ModelCard("yolov7", "detect", labels, _LEVELS, layout="finished", outputs=facts.names[:1], batched=False)
-
-
-def _yolov6(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
-    shape = next(iter(facts.shapes.values()))
-    _expect(facts, "yolov6", len(shape) == 3 and shape[2] > 5, "(1, cells, 5 + classes)")
-    strides = _levels(facts, "yolov6", shape[1], 1)
-    names = _named(labels, shape[2] - 5, "detect")
-    return ModelCard("yolov6", "detect", names, strides, outputs=facts.names[:1], iou=0.45)
-
-
-def _yolox(facts: Facts, labels: tuple[str, ...], layout: str) -> ModelCard:
-    _, rows, numbers = next(iter(facts.shapes.values()))
-    return ModelCard(
-        "yolox",
-        "detect",
-        _named(labels, numbers - 5, "detect"),
-        _levels(facts, "yolox", rows, 1),
-        colour="bgr",
-        scale=1.0,
-        placement="corner",
-        layout=layout,
-        outputs=facts.names[:1],
-        iou=0.45,
-    )
-
-
-def _scrfd(facts: Facts) -> ModelCard:
-    """Returns the card of an SCRFD: its outputs may be named by numbers, but widths and lengths tell them apart."""
-    widths, want_text = (1, 4, 10)[: len(facts.shapes) // 3], "(cells, 1), (cells, 4), (cells, 10), for three levels"
-    _expect(facts, "scrfd", all(len(shape) in (2, 3) for shape in facts.shapes.values()), want_text)
-    ordered = sorted(facts.shapes, key=lambda name: (facts.shapes[name][-1], -facts.shapes[name][-2]))
-    want = [(facts.size[0] // s) * (facts.size[1] // s) for s in _LEVELS]
-    got = [facts.shapes[name][-2:] for name in ordered]
-    fits = len(facts.shapes) in (6, 9) and any(
-        got == [(each * cells, width) for width in widths for cells in want] for each in (1, 2)
-    )
-    _expect(facts, "scrfd", fits, want_text)
-    return ModelCard(
-        "scrfd",
-        "face" if len(widths) == 3 else "detect",
-        ("face",),
-        _LEVELS,
-        scale=128.0,
-        shift=127.5,
-        pad=0,
-        placement="corner",
-        layout="raw",
-        keypoints=(5, 2) if len(widths) == 3 else (0, 0),
-        outputs=tuple(ordered),
-        iou=0.4,
-        batched=len(facts.shapes[ordered[0]]) == 3,
-    )
-
-
-def _yunet(facts: Facts) -> ModelCard:
-    outputs = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _LEVELS)
-    _expect(facts, "yunet", set(outputs) <= set(facts.shapes), "cls_8, cls_16, ... kps_32, as in its 2023 form")
-    return ModelCard(
-        "yunet",
-        "face",
-        ("face",),
-        _LEVELS,
-        colour="bgr",
-        scale=1.0,
-        pad=0,
-        placement="corner",
-        layout="raw",
-        keypoints=(5, 2),
-        outputs=outputs,
-        iou=0.3,
-    )
-
-
-def _levels(facts: Facts, family: str, rows: int, each: int) -> tuple[int, ...]:
-    """Returns the strides whose cells, `each` times, are as many as the output's rows.
-
-    Raises:
-        ModelError: there are none, so this is not that family's output.
-    """
-    for levels in _LEVEL_SETS:
-        if rows == each * cell_count(facts.size, levels):
-            return levels
-    want = f"{each * cell_count(facts.size, _LEVELS)} boxes for an input of {facts.size[0]}x{facts.size[1]}"
-    raise ModelError(f"a {family} model's output would hold {want}; this one's are {facts.shown()}")
-
-
-def _named(labels: tuple[str, ...], classes: int, task: str) -> tuple[str, ...]:
-    """Returns class names: the file's; COCO's where there are as many as in COCO; else numbers.
-
-    Every published network of these families with 80 classes has COCO's, in COCO's order.
-    """
-    if labels and len(labels) != classes:
-        raise ModelError(f"the file names {len(labels)} classes and its outputs hold {classes}; export it again")
-    if labels:
-        return labels
-    if classes == 1 and task in ("pose", "face"):
-        return ("person" if task == "pose" else "face",)
-    return COCO if classes == len(COCO) else tuple(f"class{i}" for i in range(classes))
-
-
-def _expect(facts: Facts, family: str, fits: bool, want: str) -> None:
-    if not fits:
-        raise ModelError(f"a {family} model's outputs would be {want}; this one's are {facts.shown()}")

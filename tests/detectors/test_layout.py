@@ -7,8 +7,9 @@ import pytest
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
+from watchline.detectors.family_cards import Facts
 from watchline.detectors.heads.registry import head_of
-from watchline.detectors.layout import FAMILIES, Facts, decide
+from watchline.detectors.layout import FAMILIES, decide
 from watchline.streams.errors import ModelError, UsageError
 
 NAMES = "{0: 'person', 1: 'bicycle'}"

@@ -1,0 +1,175 @@
+"""The cards of networks whose family is known: strides, classes and feeding, read off the shapes of their outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from watchline.detectors.boxes import F32
+from watchline.detectors.card import ModelCard
+from watchline.detectors.classes import COCO
+from watchline.detectors.heads.cells import cell_count
+from watchline.streams.errors import ModelError
+
+LEVELS: Final = (8, 16, 32)
+LEVEL_SETS: Final = (LEVELS, (8, 16, 32, 64), (4, 8, 16, 32))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a network shows of itself.
+
+    Attributes:
+        metadata: of the file.
+        shapes: of each output for one picture of `size`, batch dimension included.
+        size: height and width of the network's input, pixels.
+        probe: runs one grey picture of `size` and returns each output, batch dimension included.
+    """
+
+    metadata: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+    size: tuple[int, int]
+    probe: Callable[[], Mapping[str, F32]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the network's order."""
+        return tuple(self.shapes)
+
+    def shown(self) -> str:
+        """Returns the outputs as a reader wants them: names and shapes."""
+        parts = [f"{name} {shape}" for name, shape in list(self.shapes.items())[:4]]
+        return ", ".join(parts) + (f", ... ({len(self.shapes)} in all)" if len(self.shapes) > 4 else "")
+
+
+def anchored(facts: Facts, family: str, task: str, keypoints: tuple[int, int], labels: tuple[str, ...]) -> ModelCard:
+    """Returns the card of a YOLOv5 or v7: decoded rows of box, objectness, classes and points, three anchors a cell."""
+    shape = next(iter(facts.shapes.values()))
+    if len(shape) != 3:
+        raise ModelError(
+            f"outputs {facts.shown()} are raw, and their anchors are not in the file; import its checkpoint with "
+            "`watchline models import FILE`, or export it decoded"
+        )
+    classes = shape[2] - 5 - keypoints[0] * keypoints[1]
+    expect_fits(facts, family, classes > 0, "(1, anchors, 5 + classes + points)")
+    strides = strides_of(facts, family, shape[1], 3)
+    names = class_names(labels, classes, task)
+    return ModelCard(family, task, names, strides, keypoints=keypoints, outputs=facts.names[:1], iou=0.45)
+
+
+def rows_of_seven(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
+    """Returns the card of a YOLOv7 export that suppresses by itself: rows of picture, box, class and score."""
+    if not labels:
+        raise ModelError(
+            f"a finished YOLOv7 network ({facts.shown()}) does not say how many classes it has, nor their names; "
+            "export it without end-to-end suppression, or import its checkpoint"
+        )
+    return ModelCard("yolov7", "detect", labels, LEVELS, layout="finished", outputs=facts.names[:1], batched=False)
+
+
+def yolov6(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
+    """Returns the card of a YOLOv6: decoded rows of box, a one, and classes, one row a cell."""
+    shape = next(iter(facts.shapes.values()))
+    expect_fits(facts, "yolov6", len(shape) == 3 and shape[2] > 5, "(1, cells, 5 + classes)")
+    strides = strides_of(facts, "yolov6", shape[1], 1)
+    names = class_names(labels, shape[2] - 5, "detect")
+    return ModelCard("yolov6", "detect", names, strides, outputs=facts.names[:1], iou=0.45)
+
+
+def yolox(facts: Facts, labels: tuple[str, ...], layout: str) -> ModelCard:
+    """Returns the card of a YOLOX, whose boxes are "raw" or "decoded"."""
+    _, rows, numbers = next(iter(facts.shapes.values()))
+    return ModelCard(
+        "yolox",
+        "detect",
+        class_names(labels, numbers - 5, "detect"),
+        strides_of(facts, "yolox", rows, 1),
+        colour="bgr",
+        scale=1.0,
+        placement="corner",
+        layout=layout,
+        outputs=facts.names[:1],
+        iou=0.45,
+    )
+
+
+def scrfd(facts: Facts) -> ModelCard:
+    """Returns the card of an SCRFD: its outputs may be named by numbers, but widths and lengths tell them apart."""
+    widths, want_text = (1, 4, 10)[: len(facts.shapes) // 3], "(cells, 1), (cells, 4), (cells, 10), for three levels"
+    expect_fits(facts, "scrfd", all(len(shape) in (2, 3) for shape in facts.shapes.values()), want_text)
+    ordered = sorted(facts.shapes, key=lambda name: (facts.shapes[name][-1], -facts.shapes[name][-2]))
+    want = [(facts.size[0] // s) * (facts.size[1] // s) for s in LEVELS]
+    got = [facts.shapes[name][-2:] for name in ordered]
+    fits = len(facts.shapes) in (6, 9) and any(
+        got == [(each * cells, width) for width in widths for cells in want] for each in (1, 2)
+    )
+    expect_fits(facts, "scrfd", fits, want_text)
+    return ModelCard(
+        "scrfd",
+        "face" if len(widths) == 3 else "detect",
+        ("face",),
+        LEVELS,
+        scale=128.0,
+        shift=127.5,
+        pad=0,
+        placement="corner",
+        layout="raw",
+        keypoints=(5, 2) if len(widths) == 3 else (0, 0),
+        outputs=tuple(ordered),
+        iou=0.4,
+        batched=len(facts.shapes[ordered[0]]) == 3,
+    )
+
+
+def yunet(facts: Facts) -> ModelCard:
+    """Returns the card of a YuNet."""
+    outputs = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in LEVELS)
+    expect_fits(facts, "yunet", set(outputs) <= set(facts.shapes), "cls_8, cls_16, ... kps_32, as in its 2023 form")
+    return ModelCard(
+        "yunet",
+        "face",
+        ("face",),
+        LEVELS,
+        colour="bgr",
+        scale=1.0,
+        pad=0,
+        placement="corner",
+        layout="raw",
+        keypoints=(5, 2),
+        outputs=outputs,
+        iou=0.3,
+    )
+
+
+def strides_of(facts: Facts, family: str, rows: int, each: int) -> tuple[int, ...]:
+    """Returns the strides whose cells, `each` times, are as many as the output's rows.
+
+    Raises:
+        ModelError: there are none, so this is not that family's output.
+    """
+    for levels in LEVEL_SETS:
+        if rows == each * cell_count(facts.size, levels):
+            return levels
+    want = f"{each * cell_count(facts.size, LEVELS)} boxes for an input of {facts.size[0]}x{facts.size[1]}"
+    raise ModelError(f"a {family} model's output would hold {want}; this one's are {facts.shown()}")
+
+
+def class_names(labels: tuple[str, ...], classes: int, task: str) -> tuple[str, ...]:
+    """Returns class names: the file's; COCO's where there are as many as in COCO; else numbers.
+
+    Every published network of these families with 80 classes has COCO's, in COCO's order.
+    """
+    if labels and len(labels) != classes:
+        raise ModelError(f"the file names {len(labels)} classes and its outputs hold {classes}; export it again")
+    if labels:
+        return labels
+    if classes == 1 and task in ("pose", "face"):
+        return ("person" if task == "pose" else "face",)
+    return COCO if classes == len(COCO) else tuple(f"class{i}" for i in range(classes))
+
+
+def expect_fits(facts: Facts, family: str, fits: bool, want: str) -> None:
+    """Refuses outputs that are not those of the family."""
+    if not fits:
+        raise ModelError(f"a {family} model's outputs would be {want}; this one's are {facts.shown()}")
