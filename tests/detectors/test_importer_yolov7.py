@@ -113,4 +113,4 @@ def test_what_would_change_the_network_is_refused_by_name(
 def test_the_way_to_detect_that_early_heads_keep_is_known(network: Checkpoint) -> None:
     base = Record("__builtin__.getattr", (Global("ultralytics.nn.modules.head.Detect"), "forward"))
     state_at(network, "model.22")["detect"] = base
-    build(network, None)
+    assert build(network, None).card.family == "yolov8"
