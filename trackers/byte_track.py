@@ -27,6 +27,7 @@ from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
 from watchline.trackers.associate import Candidates, Index, assign, iou_cost
 from watchline.trackers.kalman import F64, MOTION, follow_xyah, predict_xyah, start_xyah, xyah_to_xyxy, xyxy_to_xyah
+from watchline.trackers.settings import expect_within
 from watchline.trackers.table import STEP_S, TrackTable
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import Tracks, TrackState
@@ -86,9 +87,7 @@ class ByteTrackOptions:
         scores = [("high_score", 0, 1), ("low_score", 0, self.high_score), ("new_score", self.high_score, 1)]
         costs = [(name, 0, 0.99) for name in ("high_cost", "low_cost", "tentative_cost")]
         times = [("lost_s", 0, 86400), ("coast_s", 0, 86400)]
-        for name, low, high in (*scores, *costs, ("duplicate_iou", 0, 1), *times):
-            if not low <= getattr(self, name) <= high:  # NaN too
-                raise UsageError(f"{name} is {getattr(self, name)}; take a value from {low} to {high}")
+        expect_within(self, *scores, *costs, ("duplicate_iou", 0, 1), *times)
 
 
 class ByteTrack(TrackTable):

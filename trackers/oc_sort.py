@@ -19,6 +19,7 @@ from watchline.detectors.detections import Detections
 from watchline.streams.errors import UsageError
 from watchline.trackers.associate import Candidates, Index, agreement, assign, directions, iou_cost
 from watchline.trackers.kalman import F64, MOTION, follow_xysr, predict_xysr, start_xysr, xysr_to_xyxy, xyxy_to_xysr
+from watchline.trackers.settings import expect_within
 from watchline.trackers.table import STEP_S, TrackTable
 from watchline.trackers.tracker import TrackIds
 from watchline.trackers.tracks import Tracks, TrackState
@@ -84,9 +85,7 @@ class OcSortOptions:
         scores = [("det_score", 0, 1), ("low_score", 0, self.det_score)]
         pairs = [("min_iou", 0.01, 1), ("low_iou", 0.01, 1), ("inertia", 0, 1), ("direction_s", 0, 10)]
         times = [("lost_s", 0, 86400), ("coast_s", 0, 86400)]
-        for name, low, high in (*scores, *pairs, ("confirm_hits", 1, 1000), *times):
-            if not low <= getattr(self, name) <= high:  # NaN too
-                raise UsageError(f"{name} is {getattr(self, name)}; take a value from {low} to {high}")
+        expect_within(self, *scores, *pairs, ("confirm_hits", 1, 1000), *times)
 
 
 class OcSort(TrackTable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchline.streams.errors import UsageError
+from watchline.trackers.settings import expect_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class ByteTrackReferenceOptions:
     frame_rate: float = 30.0
 
     def __post_init__(self) -> None:
-        _expect(self, ("track_thresh", "match_thresh"), 0, 1)
-        _expect(self, ("track_buffer",), 0, 100_000)
-        _expect(self, ("frame_rate",), 0, 1000)
+        expect_within(
+            self, ("track_thresh", 0, 1), ("match_thresh", 0, 1), ("track_buffer", 0, 100_000), ("frame_rate", 0, 1000)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,5 @@ class OcSortReferenceOptions:
     use_byte: bool = False
 
     def __post_init__(self) -> None:
-        _expect(self, ("det_thresh", "iou_threshold", "inertia"), 0, 1)
-        _expect(self, ("max_age", "min_hits"), 0, 100_000)
-        _expect(self, ("delta_t",), 1, 1000)
-
-
-def _expect(options: object, names: tuple[str, ...], low: float, high: float) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if not low <= value <= high:  # NaN too
-            raise UsageError(f"{name} is {value}; take a value from {low} to {high}")
+        expect_within(self, ("det_thresh", 0, 1), ("iou_threshold", 0, 1), ("inertia", 0, 1))
+        expect_within(self, ("max_age", 0, 100_000), ("min_hits", 0, 100_000), ("delta_t", 1, 1000))

@@ -44,6 +44,21 @@ def options_of(
     return options(**values)
 
 
+def expect_within(options: object, *ranges: tuple[str, float, float]) -> None:
+    """Refuses options that are out of range.
+
+    Args:
+        options: has an attribute of each name.
+        ranges: name, least and most; NaN is within none.
+
+    Raises:
+        UsageError: names the option, its value and the range.
+    """
+    for name, low, high in ranges:
+        if not low <= getattr(options, name) <= high:
+            raise UsageError(f"{name} is {getattr(options, name)}; take a value from {low} to {high}")
+
+
 def one_of(what: str, value: str, known: Sequence[str]) -> str:
     """Returns `value` if it is known.
 
