@@ -91,12 +91,13 @@ class OnnxEngine:
         self._session, self._info = _start(path, device)
         self._input, batch, self._fixed_size = _input_of(self._session, path)
         try:
-            self._card = decide(self._facts(), family)
+            self._card = decide(self._facts(batch), family)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
         self._outputs = list(self._card.outputs)
         # On a CPU a batch costs as much a frame as singles do, and takes more memory.
-        self._one_by_one = self._info.device == "cpu" or batch == 1 or not self._card.batched
+        one_by_one = self._info.device == "cpu" or not self._card.batched
+        self._batch = batch or (1 if one_by_one else 0)
 
     @property
     def info(self) -> EngineInfo:
@@ -115,10 +116,18 @@ class OnnxEngine:
 
     def run(self, batch: F32) -> tuple[F32, ...]:
         """Returns the outputs that `card.outputs` names, in its order, each (N, ...) float32."""
-        if self._one_by_one and len(batch) > 1:
-            singles = [self._run(batch[i : i + 1], self._outputs) for i in range(len(batch))]
-            return tuple(np.concatenate(parts) for parts in zip(*singles, strict=True))
-        return self._run(batch, self._outputs)
+        if self._batch in (0, len(batch)):
+            return self._run(batch, self._outputs)
+        runs = [self._padded(batch[i : i + self._batch]) for i in range(0, len(batch), self._batch)]
+        return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
+
+    def _padded(self, batch: F32) -> tuple[F32, ...]:
+        """Returns the outputs for what may be fewer pictures than a call must bring; grey ones make it up."""
+        missing = self._batch - len(batch)
+        if not missing:
+            return self._run(batch, self._outputs)
+        grey = np.full((missing, *batch.shape[1:]), _GREY, np.float32)
+        return tuple(output[: len(batch)] for output in self._run(np.concatenate([batch, grey]), self._outputs))
 
     def _run(self, batch: F32, names: list[str]) -> tuple[F32, ...]:
         try:
@@ -128,7 +137,7 @@ class OnnxEngine:
             raise ModelError(f"{self._info.provider} failed on an input of {shape}: {_first_line(error)}") from error
         return tuple(outputs) if self._card.batched else tuple(output[None] for output in outputs)
 
-    def _facts(self) -> Facts:
+    def _facts(self, fixed_batch: int) -> Facts:
         """Returns what the network shows of itself; run on a grey picture where it leaves shapes open."""
         metadata = self._session.get_modelmeta().custom_metadata_map
         declared = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
@@ -136,7 +145,7 @@ class OnnxEngine:
 
         @cache
         def probe() -> dict[str, F32]:
-            picture = np.full((1, 3, *size), _GREY, np.float32)
+            picture = np.full((fixed_batch or 1, 3, *size), _GREY, np.float32)
             try:
                 outputs = self._session.run(list(declared), {self._input: picture})
             except Exception as error:
@@ -180,8 +189,8 @@ def _session(path: Path, provider: str) -> InferenceSession:
         raise ModelError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
 
 
-def _input_of(session: InferenceSession, path: Path) -> tuple[str, int | str, tuple[int, int] | None]:
-    """Returns the name of the network's input, its batch size and its fixed height and width, if any."""
+def _input_of(session: InferenceSession, path: Path) -> tuple[str, int, tuple[int, int] | None]:
+    """Returns the name of the network's input, its fixed batch size or 0, and its fixed height and width, if any."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
         asks = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
@@ -192,7 +201,11 @@ def _input_of(session: InferenceSession, path: Path) -> tuple[str, int | str, tu
     fixed = [isinstance(side, int) for side in sides]
     if any(fixed) and not all(fixed):
         raise ModelError(f"{path}: input {inputs[0].shape} fixes one side only; export it with both or none fixed")
-    return inputs[0].name, batch, (int(sides[0]), int(sides[1])) if all(fixed) else None
+    return (
+        inputs[0].name,
+        batch if isinstance(batch, int) else 0,
+        (int(sides[0]), int(sides[1])) if all(fixed) else None,
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -7,12 +7,13 @@ few cells that see something are worked out, so this costs less than the network
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from watchline.detectors.boxes import F32
-from watchline.detectors.candidates import Candidates, PointCandidates
+from watchline.detectors.candidates import Candidates, MaskCandidates, PointCandidates
 from watchline.detectors.detections import I32
 from watchline.detectors.heads.answer import Answer
 from watchline.detectors.heads.best_class import best_classes
@@ -37,11 +38,19 @@ def pose(answer: Answer, least_score: float) -> PointCandidates:
     return PointCandidates(xyxy, score, class_id, points)
 
 
-def _read(answer: Answer, least_score: float) -> tuple[F32, F32, I32, F32, F32, F32]:
+def segment(answer: Answer, least_score: float) -> MaskCandidates:
+    """Returns the candidates of one output (64 + classes + prototypes, h, w) a level, then the prototypes (M, h, w)."""
+    *_, prototypes = answer.outputs
+    levels = replace(answer, outputs=answer.outputs[:-1])
+    xyxy, score, class_id, few, _, _ = _read(levels, least_score, len(prototypes))
+    return MaskCandidates(xyxy, score, class_id, few[:, 4 * BINS + len(answer.card.labels) :], prototypes)
+
+
+def _read(answer: Answer, least_score: float, more: int = 0) -> tuple[F32, F32, I32, F32, F32, F32]:
     """Returns boxes, scores, classes, all channels (N, C), cell corners (N, 2) and pixels a cell (N, 1)."""
     card, size = answer.card, answer.size
     classes = len(card.labels)
-    channels = 4 * BINS + classes + card.keypoints[0] * card.keypoints[1]
+    channels = 4 * BINS + classes + card.keypoints[0] * card.keypoints[1] + more
     for output, stride in zip(answer.outputs, card.strides, strict=True):
         expect_output(output, (channels, size[0] // stride, size[1] // stride), f"level {stride} of this head")
     corner, step = grid(size, card.strides)

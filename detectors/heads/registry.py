@@ -22,6 +22,7 @@ HEADS: dict[tuple[str, str, str], Head] = {
     ("yolov8", "detect", "raw"): raw_yolov8.detect,
     ("yolov8", "pose", "raw"): raw_yolov8.pose,
     ("yolov8", "face", "raw"): raw_yolov8.pose,
+    ("yolov8", "segment", "raw"): raw_yolov8.segment,
     ("yolov8", "detect", "finished"): finished.detect,
     ("yolov8", "pose", "finished"): finished.pose,
     ("yolov8", "face", "finished"): finished.pose,

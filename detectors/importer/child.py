@@ -22,13 +22,16 @@ _MAX_REASON: Final = 1000
 class Job(TypedDict):
     """What the child is to do.
 
-    `target` is "" to describe `source`, else where the ONNX goes; `size` is height and width, or empty for any.
+    `target` is "" to describe `source`, else where the ONNX goes; `size` is height and width, or empty for any, and
+    `batch` how many pictures a call brings, 0 for any number; `raw` asks for a head without its last step.
     """
 
     source: str
     target: str
     sha256: str
     size: list[int]
+    batch: int
+    raw: bool
     memory_bytes: int
 
 
@@ -71,13 +74,14 @@ def _convert(job: Job) -> str:
 
     source = Path(job["source"])
     with Checkpoint(source) as checkpoint:
-        network = build(checkpoint, (job["size"][0], job["size"][1]) if job["size"] else None)
+        size = (job["size"][0], job["size"][1]) if job["size"] else None
+        network = build(checkpoint, size, job["batch"], raw=job["raw"])
     if hash_file(source) != job["sha256"]:
         raise ModelError(f"{source.name}: changed while it was read; import it again")
     card = replace(network.card, source_sha256=job["sha256"], source_name=source.name)
     model = network.onnx(card)
     try:
-        check(model, card, network.head, network.graph.size)
+        check(model, card, network.head, network.graph.size, network.graph.batch)
     except ModelError as error:
         raise ModelError(f"{source.name}: {error}") from error
     Path(job["target"]).write_bytes(model)

@@ -24,9 +24,12 @@ _MEMORY_PER_BYTE: Final = 12  # half of it is needed for float16 weights, which 
 _BASE_TIME_S: Final = 60.0
 _BYTES_PER_S: Final = 4 << 20  # fifty times slower than seen
 _MAX_SIDE_PX: Final = 4096
+_MAX_BATCH: Final = 256
 
 
-def import_checkpoint(path: Path, cache: Path, imgsz: tuple[int, int] | None = None) -> Path:
+def import_checkpoint(
+    path: Path, cache: Path, imgsz: tuple[int, int] | None = None, batch: int = 0, *, raw: bool = False
+) -> Path:
     """Returns the ONNX form of a checkpoint, made now or found in the cache.
 
     No code from the checkpoint is run: its pickle is read as data, in a process of its own with bounded memory and
@@ -37,6 +40,8 @@ def import_checkpoint(path: Path, cache: Path, imgsz: tuple[int, int] | None = N
         cache: folder for the results; made where it is missing.
         imgsz: height and width in pixels to fix the input to; None, as fast, serves every size that the largest
             stride divides.
+        batch: how many pictures a call brings, to fix the input to; 0, as fast, serves any number.
+        raw: end the network at its last convolutions, for an engine that decodes by itself.
 
     Raises:
         ModelError: it is not such a checkpoint, or it is damaged, hostile or not supported; the message says which.
@@ -44,9 +49,11 @@ def import_checkpoint(path: Path, cache: Path, imgsz: tuple[int, int] | None = N
     """
     if imgsz and not all(0 < side <= _MAX_SIDE_PX for side in imgsz):
         raise ModelError(f"{path.name}: size {imgsz[0]}x{imgsz[1]} is not within 1 to {_MAX_SIDE_PX}")
+    if not 0 <= batch <= _MAX_BATCH:
+        raise ModelError(f"{path.name}: batch {batch} is not within 1 to {_MAX_BATCH}, or 0 for any")
     source_hash = hash_file(path)
-    size = f"-{imgsz[0]}x{imgsz[1]}" if imgsz else ""
-    target = cache / f"{source_hash[:16]}-{FORMAT_VERSION}{size}.onnx"
+    form = (f"-{imgsz[0]}x{imgsz[1]}" if imgsz else "") + (f"-b{batch}" if batch else "") + ("-raw" if raw else "")
+    target = cache / f"{source_hash[:16]}-{FORMAT_VERSION}{form}.onnx"
     seal = target.with_suffix(".sha256")
     if _is_whole(target, seal, source_hash):
         return target
@@ -54,7 +61,7 @@ def import_checkpoint(path: Path, cache: Path, imgsz: tuple[int, int] | None = N
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".import-") as folder:
             made = Path(folder) / "model.onnx"
-            result = _run(path, made, source_hash, imgsz)
+            result = _run(path, made, source_hash, imgsz, batch, raw=raw)
             sealed = Path(folder) / "seal"
             sealed.write_text(f"{source_hash} {result}\n", encoding="ascii")
             # The same file always gives the same bytes, so it does not matter who of several comes last.
@@ -71,7 +78,7 @@ def describe(path: Path) -> ModelDescription:
     Raises:
         ModelError: neither of them, or damaged.
     """
-    fields = _run(path, None, "", None)
+    fields = _run(path)
     for name in ("labels", "strides", "input"):
         fields[name] = tuple(fields[name])
     return ModelDescription(path=path, **fields)
@@ -84,7 +91,15 @@ def _is_whole(target: Path, seal: Path, source_hash: str) -> bool:
     return seal.read_bytes() == f"{source_hash} {hash_file(target)}\n".encode("ascii")
 
 
-def _run(source: Path, target: Path | None, sha256: str, size: tuple[int, int] | None) -> Any:
+def _run(
+    source: Path,
+    target: Path | None = None,
+    sha256: str = "",
+    size: tuple[int, int] | None = None,
+    batch: int = 0,
+    *,
+    raw: bool = False,
+) -> Any:
     """Runs the child and returns its answer.
 
     Raises:
@@ -99,6 +114,8 @@ def _run(source: Path, target: Path | None, sha256: str, size: tuple[int, int] |
         target=str(target.absolute()) if target else "",
         sha256=sha256,
         size=list(size or ()),
+        batch=batch,
+        raw=raw,
         memory_bytes=_BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * file_bytes,
     )
     # -P: modules in the current folder are not imported. One thread: pools reserve address space, which is bounded.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # All that is used here exists in opset 17 (2022), which every runtime of today reads; ONNX Runtime 1.20 reads 21.
 OPSET: Final = 17
 _IR_VERSION: Final = 8
+_SIDES: Final = ("height", "width")
 _END: Final = (1 << 63) - 1  # "to the end" in a Slice
 
 
@@ -73,9 +74,17 @@ class Graph:
     6
     """
 
-    def __init__(self, size: tuple[int, int] | None = None, channels: int = 3) -> None:
-        """Starts a graph for pictures of `size` (height, width) in pixels, or of any size, and of so many channels."""
+    def __init__(
+        self, size: tuple[int, int] | None = None, channels: int = 3, batch: int = 0, *, raw: bool = False
+    ) -> None:
+        """Starts a graph for pictures of `size` (height, width) in pixels, or of any size, and of so many channels.
+
+        `batch` is how many pictures a call brings, 0 for any number. A head asked for `raw` ends at its last
+        convolutions.
+        """
         self.size = size
+        self.batch = batch
+        self.raw = raw
         self.picture_channels = channels
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
@@ -90,7 +99,20 @@ class Graph:
 
     def output(self, name: str, dimensions: tuple[int | str, ...]) -> None:
         """Makes the value `name` an output of the network; a dimension is a number or, where it varies, a word."""
-        self._outputs[name] = dimensions
+        self._outputs[name] = (self._batch, *dimensions[1:])
+
+    def levels(self, maps: Sequence[Value]) -> tuple[str, ...]:
+        """Makes maps (batch, channels, height, width), one a level, outputs of the network; returns their names."""
+        names = tuple(f"output{level}" for level in range(len(maps)))
+        for name, x in zip(names, maps, strict=True):
+            sides = [side // x.stride for side in self.size] if self.size else [f"{s}_{x.stride}" for s in _SIDES]
+            self.node("Identity", [x.name], name)
+            self.output(name, ("batch", x.channels, *sides))
+        return names
+
+    @property
+    def _batch(self) -> int | str:
+        return self.batch or "batch"
 
     def node(
         self, operation: str, inputs: Sequence[str], name: str, attributes: Mapping[str, Any] | None = None
@@ -232,8 +254,8 @@ class Graph:
         """
         from onnx import TensorProto, helper
 
-        size = self.size or ("height", "width")
-        image = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", self.picture_channels, *size])
+        shape = [self._batch, self.picture_channels, *(self.size or _SIDES)]
+        image = helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)
         results = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in self._outputs.items()
         ]

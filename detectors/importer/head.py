@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from watchline.detectors.heads.raw_yolov8 import BINS
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """What an imported network answers.
 
     Without `anchors` its first output is (batch, channels, cells): box, classes, points, mask coefficients. With them
-    it is (batch, rows, channels): box, objectness, classes, points, one row an anchor.
+    it is (batch, rows, channels): box, objectness, classes, points, one row an anchor. A `raw` one answers the
+    last convolutions' (batch, anchors * numbers, height / stride, width / stride) a level, and prototypes after them.
 
     Attributes:
         classes: how many scores a row.
@@ -18,7 +21,9 @@ class Head:
         anchors: boxes a cell; 0 for a head without anchor boxes, which has one.
         keypoints: points a box, and values a point: 2 for x and y in pixels, 3 with its score.
         masks: mask coefficients a box.
-        mask_stride: pixels a cell of the prototype masks, the second output; 0 where there are none.
+        mask_stride: pixels a cell of the prototype masks, the last output; 0 where there are none.
+        sizes: width and height of each anchor box in pixels, level by level; empty for a head without.
+        raw: names of the outputs of a raw head; empty for one that answers boxes.
     """
 
     classes: int
@@ -27,6 +32,8 @@ class Head:
     keypoints: tuple[int, int] = (0, 0)
     masks: int = 0
     mask_stride: int = 0
+    sizes: tuple[float, ...] = ()
+    raw: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -34,6 +41,14 @@ class Head:
         points, values = self.keypoints
         return 4 + bool(self.anchors) + self.classes + points * values + self.masks
 
-    def rows(self, height: int, width: int) -> int:
-        """Returns how many boxes it answers for a picture of this size in pixels."""
-        return (self.anchors or 1) * sum((height // stride) * (width // stride) for stride in self.strides)
+    def shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
+        """Returns the shapes of its outputs for one picture of this size in pixels, without a batch dimension."""
+        levels = [(height // stride, width // stride) for stride in self.strides]
+        rows = (self.anchors or 1) * sum(high * wide for high, wide in levels)
+        shapes: list[tuple[int, ...]] = [(rows, self.channels) if self.anchors else (self.channels, rows)]
+        if self.raw:
+            numbers = self.anchors * self.channels if self.anchors else 4 * BINS + self.channels - 4
+            shapes = [(numbers, *level) for level in levels]
+        if self.masks:
+            shapes.append((self.masks, height // self.mask_stride, width // self.mask_stride))
+        return shapes

@@ -97,12 +97,14 @@ def network_of(checkpoint: Checkpoint) -> Module:
     return Module(network, "network", checkpoint)
 
 
-def build(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Network:
+def build(checkpoint: Checkpoint, size: tuple[int, int] | None, batch: int = 0, *, raw: bool = False) -> Network:
     """Returns the network in `checkpoint` as ONNX graph.
 
     Args:
         checkpoint: an open one.
         size: height and width in pixels to fix the input to, None for any.
+        batch: pictures a call to fix the input to, 0 for any.
+        raw: end at the last convolutions, for what decodes by itself.
 
     Raises:
         ModelError: the network, or a part of it, is not known.
@@ -117,7 +119,7 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Network:
         raise checkpoint.refusal(f"a network of class {network.name} is not supported; supported: {known}")
     network.expect("*", "model", "")
     layers = network.child("model").at("model").children()
-    graph = Graph(size, _picture_channels(layers))
+    graph = Graph(size, _picture_channels(layers), batch, raw=raw)
     emitter = Emitter(graph, family.blocks, checkpoint.limits.nodes)
     outputs: list[Value] = []
     inputs = [graph.image()]
@@ -141,6 +143,9 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Network:
         licence=_licence(checkpoint),
         keypoints=head.keypoints,
         iou=family.iou,
+        layout="raw" if head.raw else "decoded",
+        outputs=head.raw,
+        anchors=head.sizes if head.raw else (),
     )
     return Network(graph, head, card)
 

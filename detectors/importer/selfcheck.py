@@ -17,7 +17,7 @@ _GREY: Final = 114 / 255
 _WITH_SCORE: Final = 3  # values a keypoint
 
 
-def check(model: bytes, card: ModelCard, head: Head, size: tuple[int, int] | None) -> None:
+def check(model: bytes, card: ModelCard, head: Head, size: tuple[int, int] | None, batch: int = 0) -> None:
     """Checks that the network is sound ONNX and answers a grey and a noisy picture with sane boxes and scores.
 
     Args:
@@ -25,6 +25,7 @@ def check(model: bytes, card: ModelCard, head: Head, size: tuple[int, int] | Non
         card: what it is.
         head: what it answers.
         size: height and width in pixels that its input is fixed to, None for any.
+        batch: how many pictures its input is fixed to, 0 for any.
 
     Raises:
         ModelError: it is not, or does not.
@@ -40,21 +41,16 @@ def check(model: bytes, card: ModelCard, head: Head, size: tuple[int, int] | Non
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     height, width = size or (2 * max(card.strides), 3 * max(card.strides))
     channels = session.get_inputs()[0].shape[1]
-    noise = np.random.default_rng(_SEED).random((1, channels, height, width), np.float32)
-    expected: list[tuple[int, ...]] = [(1, head.channels, head.rows(height, width))]
-    if head.anchors:
-        expected = [(1, head.rows(height, width), head.channels)]
-    if head.masks:
-        expected.append((1, head.masks, height // head.mask_stride, width // head.mask_stride))
+    noise = np.random.default_rng(_SEED).random((batch or 1, channels, height, width), np.float32)
     for name, picture in (("grey", np.full_like(noise, _GREY)), ("noisy", noise)):
         answers = session.run(None, {"images": picture})
-        for answer, shape in zip(answers, expected, strict=True):
-            if answer.shape != shape:
-                raise ModelError(f"self-check: its answer has shape {answer.shape}, expected {shape}")
+        for answer, shape in zip(answers, head.shapes(height, width), strict=True):
+            if answer.shape != (len(noise), *shape):
+                raise ModelError(f"self-check: its answer has shape {answer.shape}, expected {(len(noise), *shape)}")
             if not np.isfinite(answer).all():
                 raise ModelError(f"self-check: it answers a {name} picture with infinite or undefined numbers")
-        rows = answers[0][0] if head.anchors else answers[0][0].T
-        _check_rows(rows, head, name)
+        if not head.raw:  # whose numbers may be any
+            _check_rows(answers[0][0] if head.anchors else answers[0][0].T, head, name)
 
 
 def _check_rows(rows: NDArray[np.float32], head: Head, name: str) -> None:

@@ -5,6 +5,7 @@ Source: behaviour of the modules of these names in the authors' programs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -62,13 +63,20 @@ def _finish(emitter: Emitter, module: Module, inputs: list[Value], keypoints: tu
     sizes = module.numbers("anchor_grid", (levels, 1, anchors, 1, 1, 2)).reshape(levels, anchors, 2)
     if not (sizes > 0).all():
         raise module.refusal("an anchor has no size")
-    head = Head(classes, tuple(x.stride for x in inputs), anchors=anchors, keypoints=keypoints)
+    head = Head(
+        classes,
+        tuple(x.stride for x in inputs),
+        anchors=anchors,
+        keypoints=keypoints,
+        sizes=tuple(float(side) for side in sizes.ravel()),
+    )
     if module.integer("no") != head.channels:
         raise module.refusal(f"no={module.integer('no')}, expected {head.channels}")
-    rows = []
-    for level, x in enumerate(inputs):
-        maps = _maps(emitter, module, x, level, head)
-        rows.append(_decode(emitter.graph, maps, sizes[level], head, f"{module.path}.{level}"))
+    maps = [_maps(emitter, module, x, level, head) for level, x in enumerate(inputs)]
+    if emitter.graph.raw:
+        emitter.head = replace(head, raw=emitter.graph.levels(maps))
+        return maps[0]
+    rows = [_decode(emitter.graph, raw, sizes[level], head, f"{module.path}.{level}") for level, raw in enumerate(maps)]
     name = emitter.graph.node("Concat", rows, "output0", {"axis": 1})
     emitter.graph.output(name, ("batch", "anchors", head.channels))
     emitter.head = head

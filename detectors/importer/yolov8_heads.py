@@ -5,10 +5,12 @@ Source: behaviour of the Ultralytics modules of these names; DFL: Li et al., "Ge
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from watchline.detectors.heads.raw_yolov8 import BINS
 from watchline.detectors.importer.blocks import Emitter
 from watchline.detectors.importer.graph import Graph, Value
 from watchline.detectors.importer.head import Head
@@ -26,7 +28,11 @@ def detect(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
         (batch, 4 + classes, anchors): centre x, centre y, width, height in pixels of the network's input, then one
         score in [0, 1] a class. Anchors run level by level, row by row.
     """
-    return _finish(emitter, _detections(emitter, module, inputs)[0], _head(module, inputs))
+    maps = _maps(emitter, module, inputs)
+    head = _head(module, inputs)
+    if emitter.graph.raw:
+        return _raw(emitter, module, maps, head)
+    return _finish(emitter, _detections(emitter.graph, module, maps)[0], head)
 
 
 def pose(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
@@ -38,9 +44,13 @@ def pose(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
         case _:
             raise module.refusal("kpt_shape is not a number of points and 2 or 3")
     _check_base(module)
-    parts, grid, strides = _detections(emitter, module, inputs)
+    maps = _maps(emitter, module, inputs)
+    marks = branches(emitter, module.child("cv4"), inputs, points * values)
     graph, path = emitter.graph, module.path
-    raw = _join(graph, branches(emitter, module.child("cv4"), inputs, points * values), f"{path}.keypoints.raw")
+    if graph.raw:
+        return _raw(emitter, module, (*maps, marks), head)
+    parts, grid, strides = _detections(graph, module, maps)
+    raw = _join(graph, marks, f"{path}.keypoints.raw")
     return _finish(emitter, [*parts, _keypoints(graph, raw, points, values, grid, strides, f"{path}.keypoints")], head)
 
 
@@ -51,19 +61,21 @@ def segment(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
     """
     masks = module.integer("nm")
     _check_base(module)
-    maps = emitter.emit(module.child("proto"), inputs[:1])
-    if maps.channels != masks or not masks:
-        raise module.refusal(f"{maps.channels} prototype masks, {masks} coefficients")
-    parts, _, _ = _detections(emitter, module, inputs)
-    coefficients = _join(
-        emitter.graph, branches(emitter, module.child("cv4"), inputs, masks), f"{module.path}.coefficients"
-    )
-    head = _head(module, inputs, masks=masks, mask_stride=maps.stride)
-    found = _finish(emitter, [*parts, coefficients], head)
-    size = emitter.graph.size
-    sides = [size[0] // maps.stride, size[1] // maps.stride] if size else ["mask_height", "mask_width"]
-    emitter.graph.node("Identity", [maps.name], "output1")
-    emitter.graph.output("output1", ("batch", masks, *sides))
+    prototypes = emitter.emit(module.child("proto"), inputs[:1])
+    if prototypes.channels != masks or not masks:
+        raise module.refusal(f"{prototypes.channels} prototype masks, {masks} coefficients")
+    maps = _maps(emitter, module, inputs)
+    coefficients = branches(emitter, module.child("cv4"), inputs, masks)
+    head = _head(module, inputs, masks=masks, mask_stride=prototypes.stride)
+    graph = emitter.graph
+    if graph.raw:
+        return _raw(emitter, module, (*maps, coefficients), head, prototypes)
+    parts, _, _ = _detections(graph, module, maps)
+    found = _finish(emitter, [*parts, _join(graph, coefficients, f"{module.path}.coefficients")], head)
+    size, stride = graph.size, prototypes.stride
+    sides = [size[0] // stride, size[1] // stride] if size else ["mask_height", "mask_width"]
+    graph.node("Identity", [prototypes.name], "output1")
+    graph.output("output1", ("batch", masks, *sides))
     return found
 
 
@@ -82,20 +94,39 @@ def _finish(emitter: Emitter, parts: list[str], head: Head) -> Value:
     return Value(name, head.channels, 1)
 
 
-def _detections(emitter: Emitter, module: Module, inputs: list[Value]) -> tuple[list[str], str, str]:
-    """Returns the names of boxes and scores, of the cells' centres and of their strides."""
+def _raw(
+    emitter: Emitter, module: Module, maps: tuple[list[Value], ...], head: Head, prototypes: Value | None = None
+) -> Value:
+    """Makes the last convolutions' maps, joined level by level, the network's outputs, and the prototypes the last."""
+    if module.integer("reg_max") != BINS:
+        raise module.refusal(f"a raw head of {module.integer('reg_max')} bins; only {BINS} are read")
+    graph = emitter.graph
+    levels = [graph.concat(parts, f"{module.path}.{level}.raw") for level, parts in enumerate(zip(*maps, strict=True))]
+    emitter.head = replace(head, raw=graph.levels(levels + ([prototypes] if prototypes else [])))
+    return levels[0]
+
+
+def _maps(emitter: Emitter, module: Module, inputs: list[Value]) -> tuple[list[Value], list[Value]]:
+    """Returns the last maps of boxes (batch, 4 * bins, height, width) and of classes, one a level each."""
     classes, bins, levels = (module.integer(name) for name in ("nc", "reg_max", "nl"))
     if levels != len(inputs) or bins < 2 or not classes:
         raise module.refusal(f"{levels} levels of {len(inputs)}, {bins} bins, {classes} classes")
     for flag in ("end2end", "xyxy"):
         module.require(flag, False)
     check_strides(module, inputs)
-    graph, path = emitter.graph, module.path
-    sides = branches(emitter, module.child("cv2"), inputs, 4 * bins)
+    return (
+        branches(emitter, module.child("cv2"), inputs, 4 * bins),
+        branches(emitter, module.child("cv3"), inputs, classes),
+    )
+
+
+def _detections(graph: Graph, module: Module, maps: tuple[list[Value], list[Value]]) -> tuple[list[str], str, str]:
+    """Returns the names of boxes and scores, of the cells' centres and of their strides."""
+    path, bins = module.path, module.integer("reg_max")
+    sides, classes = maps
     distances = _expected_distances(graph, module.child("dfl"), _join(graph, sides, f"{path}.sides"), bins)
     points, strides = _grid(graph, sides, path)
-    scores = _join(graph, branches(emitter, module.child("cv3"), inputs, classes), f"{path}.classes")
-    scores = graph.node("Sigmoid", [scores], f"{path}.scores")
+    scores = graph.node("Sigmoid", [_join(graph, classes, f"{path}.classes")], f"{path}.scores")
     return [_boxes(graph, distances, points, strides, path), scores], points, strides
 
 

@@ -131,6 +131,12 @@ def import_model(
         str,
         typer.Option(metavar="HxW|N", help="Fix the input size, in pixels, height first; else the model takes any."),
     ] = "",
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Fix how many pictures a call brings; 0: any number.")
+    ] = 0,
+    raw_heads: Annotated[
+        bool, typer.Option("--raw-heads", help="End at the last convolutions: for engines that decode by themselves.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to put a copy of the result.")] = None,
 ) -> None:
     """Turn a checkpoint (.pt) into an ONNX model, and print its path.
@@ -141,8 +147,10 @@ def import_model(
     Examples:
       watchline models import yolov8n.pt
       watchline models import best.pt --imgsz 384x640 --out best.onnx
+      watchline models import best.pt --imgsz 640 --batch 8 --raw-heads --out best-raw.onnx
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    made = import_checkpoint(find_model(model, _cached(cache)), imports(cache), _image_size(imgsz))
+    source = find_model(model, _cached(cache))
+    made = import_checkpoint(source, imports(cache), _image_size(imgsz), batch, raw=raw_heads)
     typer.echo(_copy(made, out) if out else made)
 
 

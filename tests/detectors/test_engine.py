@@ -59,6 +59,13 @@ def test_a_network_made_for_one_picture_takes_a_batch_too(tmp_path: Path) -> Non
     assert engine.run(np.ones((3, 3, 8, 16), np.float32))[0].tolist() == [[1, 1, 1]] * 3
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 6])
+def test_a_network_made_for_four_pictures_takes_any_number(tmp_path: Path, count: int) -> None:
+    engine = OnnxEngine(write_model(tmp_path / "m.onnx", [4, 3, 8, 16]), "cpu")
+    batch = np.random.default_rng(0).random((count, 3, 8, 16), np.float32)
+    np.testing.assert_allclose(engine.run(batch)[0], batch.mean(axis=(2, 3)), atol=1e-6)
+
+
 def test_outputs_without_a_batch_get_one(tmp_path: Path) -> None:
     card = replace(CARD, batched=False)
     engine = OnnxEngine(write_model(tmp_path / "m.onnx", [1, 3, 8, 16], card), "cpu")

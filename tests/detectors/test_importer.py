@@ -222,7 +222,7 @@ def test_a_child_that_dies_is_one_line(source: Path, cache: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the address space is bounded for sure")
 def test_a_child_without_memory_says_so_in_one_line(source: Path) -> None:
-    job = Job(source=str(source), target="x.onnx", sha256="", size=[], memory_bytes=10 << 20)
+    job = Job(source=str(source), target="x.onnx", sha256="", size=[], batch=0, raw=False, memory_bytes=10 << 20)
     command = [sys.executable, "-m", "watchline.detectors.importer.child", json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
