@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
+from watchline.detectors.manifest import SILENT, Manifest
 from watchline.streams.errors import UsageError
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -97,10 +98,11 @@ class Entry:
         task: of a model, "detect", ...; "" for a clip.
         input_size: of a model, (height, width) px that it was trained at; (0, 0) for a clip.
         colour: of a model, the channel order of its input, "rgb" or "bgr"; "" for a clip.
+        said: of a model, what its file does not say itself.
 
     Raises:
-        ValueError: a file name that leaves the folder, a size that is not positive, a sha256 that is none, no source,
-            or a model that does not say what it is.
+        ValueError: a file name that leaves the folder, a size that is not positive, a sha256 that is none, or a model
+            that does not say what it is.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Entry:
     task: str = ""
     input_size: tuple[int, int] = (0, 0)
     colour: str = ""
+    said: Manifest = SILENT
 
     def __post_init__(self) -> None:
         if not _FILE_NAME.fullmatch(self.file):
@@ -125,8 +128,6 @@ class Entry:
             raise ValueError(f"{self.name}: want a size in bytes, got {self.size_bytes}")
         if not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"{self.name}: want a sha256 of 64 lower-case hex digits, got {self.sha256!r}")
-        if not self.sources:
-            raise ValueError(f"{self.name}: no source")
         traits = (self.family, self.task, self.colour, *self.input_size)
         if not all(traits) if self.kind is Kind.MODEL else any(traits):
             raise ValueError(f"{self.name}: a model, and only a model, has family, task, input_size and colour")
@@ -161,6 +162,7 @@ class Catalog:
         Raises:
             ValueError: not TOML, or a value makes no sense.
             TypeError: a key is missing or unknown.
+            ModelError: a manifest makes no sense.
         """
         document = tomllib.loads(text)
         tables: Mapping[str, Mapping[str, Any]] = document.pop("entries")
@@ -184,5 +186,8 @@ class Catalog:
 def _entry(name: str, table: Mapping[str, Any]) -> Entry:
     values = dict(table)
     sources = tuple(UrlSource(**at) if "url" in at else WheelSource(**at) for at in values.pop("sources"))
+    if not sources:
+        raise ValueError(f"{name}: no source")
     input_size = tuple(values.pop("input_size", (0, 0)))
-    return Entry(name=name, kind=Kind(values.pop("kind")), sources=sources, input_size=input_size, **values)
+    said = Manifest.of(values.pop("manifest", {}))
+    return Entry(name=name, kind=Kind(values.pop("kind")), sources=sources, input_size=input_size, said=said, **values)

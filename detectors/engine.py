@@ -12,7 +12,7 @@ import numpy as np
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
 from watchline.detectors.family_cards import Facts
-from watchline.detectors.layout import decide
+from watchline.detectors.manifest import Manifest, card_of
 from watchline.detectors.runtime import load_onnxruntime
 from watchline.streams.errors import ModelError, UsageError
 
@@ -81,17 +81,18 @@ class OnnxEngine:
         path: an ONNX file.
         device: "auto" takes CUDA where it starts, else the CPU; `info` says which, and why.
         family: what the network is, where the file does not say it; see `layout.FAMILIES`.
+        said: all that is said of it, `family` included.
 
     Raises:
         ModelError: the file is not ONNX, not a network that watchline can feed, or the device fails to start.
         UsageError: the device was asked for by name and is not there; or `family` is unknown or not what the file says.
     """
 
-    def __init__(self, path: Path, device: Device = "auto", family: str = "") -> None:
+    def __init__(self, path: Path, device: Device = "auto", family: str = "", said: Manifest | None = None) -> None:
         self._session, self._info = _start(path, device)
         self._input, batch, self._fixed_size = _input_of(self._session, path)
         try:
-            self._card = decide(self._facts(batch), family)
+            self._card = card_of(self._facts(batch), said or Manifest(family))
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
         self._outputs = list(self._card.outputs)

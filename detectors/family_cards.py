@@ -25,17 +25,26 @@ class Facts:
         shapes: of each output for one picture of `size`, batch dimension included.
         size: height and width of the network's input, pixels.
         probe: runs one grey picture of `size` and returns each output, batch dimension included.
+        anchors: what a person says that the anchor boxes of a raw head are: widths and heights, pixels; else empty.
+        keypoints: what a person says of its points, as `ModelCard.keypoints`; else (0, 0).
     """
 
     metadata: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]]
     size: tuple[int, int]
     probe: Callable[[], Mapping[str, F32]]
+    anchors: tuple[float, ...] = ()
+    keypoints: tuple[int, ...] = (0, 0)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the outputs, in the network's order."""
         return tuple(self.shapes)
+
+    @property
+    def first(self) -> tuple[int, ...]:
+        """Shape of the first output."""
+        return next(iter(self.shapes.values()))
 
     def shown(self) -> str:
         """Returns the outputs as a reader wants them: names and shapes."""
@@ -46,16 +55,45 @@ class Facts:
 def anchored(facts: Facts, family: str, task: str, keypoints: tuple[int, int], labels: tuple[str, ...]) -> ModelCard:
     """Returns the card of a YOLOv5 or v7: decoded rows of box, objectness, classes and points, three anchors a cell."""
     shape = next(iter(facts.shapes.values()))
-    if len(shape) != 3:
-        raise ModelError(
-            f"outputs {facts.shown()} are raw, and their anchors are not in the file; import its checkpoint with "
-            "`watchline models import FILE`, or export it decoded"
-        )
+    if len(shape) in (4, 5):
+        return _raw_anchored(facts, family, task, keypoints, labels)
+    expect_fits(facts, family, len(shape) == 3, "(1, anchors, 5 + classes + points)")
     classes = shape[2] - 5 - keypoints[0] * keypoints[1]
     expect_fits(facts, family, classes > 0, "(1, anchors, 5 + classes + points)")
     strides = strides_of(facts, family, shape[1], 3)
     names = class_names(labels, classes, task)
     return ModelCard(family, task, names, strides, keypoints=keypoints, outputs=facts.names[:1], iou=0.45)
+
+
+def _raw_anchored(
+    facts: Facts, family: str, task: str, keypoints: tuple[int, int], labels: tuple[str, ...]
+) -> ModelCard:
+    """Returns the card of a YOLOv5 or v7 that ends at its last convolutions, of whose anchors somebody must tell."""
+    want = "(1, 3 * (5 + classes + points), h, w) or (1, 3, h, w, 5 + classes + points) a level"
+    heights = {name: shape[2] for name, shape in facts.shapes.items() if len(shape) == len(facts.first)}
+    expect_fits(facts, family, len(heights) in (3, 4) and all(heights.values()), want)
+    outputs = tuple(sorted(heights, key=lambda name: -heights[name]))
+    strides = tuple(facts.size[0] // heights[name] for name in outputs)
+    if not facts.anchors or len(facts.anchors) % (2 * len(outputs)):
+        raise ModelError(
+            f"outputs {facts.shown()} are raw, and their anchors are not in the file; import its checkpoint with "
+            f"`watchline models import FILE`, export it decoded, or say `anchors` ({len(outputs)} levels) in a manifest"
+        )
+    each = len(facts.anchors) // (2 * len(outputs))
+    numbers, rest = (facts.first[4], 0) if len(facts.first) == 5 else divmod(facts.first[1], each)
+    classes = numbers - 5 - keypoints[0] * keypoints[1]
+    expect_fits(facts, family, classes > 0 and not rest and strides in LEVEL_SETS, want)
+    return ModelCard(
+        family,
+        task,
+        class_names(labels, classes, task),
+        strides,
+        keypoints=keypoints,
+        layout="raw",
+        anchors=facts.anchors,
+        outputs=outputs,
+        iou=0.45,
+    )
 
 
 def rows_of_seven(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
@@ -138,6 +176,26 @@ def yunet(facts: Facts) -> ModelCard:
         layout="raw",
         keypoints=(5, 2),
         outputs=outputs,
+        iou=0.3,
+    )
+
+
+def centerface(facts: Facts) -> ModelCard:
+    """Returns the card of a CenterFace."""
+    want = [(channels, facts.size[0] // 4, facts.size[1] // 4) for channels in (1, 2, 2, 10)]
+    got = [shape[1:] for shape in facts.shapes.values()]
+    expect_fits(facts, "centerface", got == want, "score, size, offset and landmarks: 1, 2, 2 and 10 maps of a quarter")
+    return ModelCard(
+        "centerface",
+        "face",
+        ("face",),
+        (32,),
+        scale=1.0,
+        pad=0,
+        placement="corner",
+        layout="raw",
+        keypoints=(5, 2),
+        outputs=facts.names,
         iou=0.3,
     )
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import platformdirs
 
-from watchline.detectors.catalog import Entry
+from watchline.detectors.catalog import Entry, UrlSource
 from watchline.detectors.sources import DEFAULT_LIMITS, Body, Limits, Source, SourceError, mirror_source, open_source
 from watchline.streams.errors import ModelError, OutputError
 
@@ -23,6 +23,7 @@ Announce: TypeAlias = Callable[[str], None]
 
 _RESUMES: Final = 3  # how often a source that broke off, but did bring something, is asked for the rest
 _LOCK_POLL_S: Final = 0.1
+_MOST_BYTES: Final = 1 << 31  # of a file that nobody pinned; ONNX and protobuf end there
 
 
 class State(StrEnum):
@@ -95,7 +96,8 @@ def fetch(
     # The mirror goes first: who names one wants no connections out of the site.
     sources: list[Source] = [mirror_source(mirror, entry.file)] if mirror else []
     sources += entry.sources
-    _announce_once(entry, cache, announce)
+    if entry.notice:
+        _announce_once(entry, cache, announce)
     path = cache / entry.file
     if state(entry, cache) is State.OK:
         return path
@@ -111,6 +113,55 @@ def fetch(
         problem = error.strerror or error
         raise OutputError(f"cannot write {path}: {problem}; make room or permit writing there") from error
     return path
+
+
+def fetch_new(
+    source: UrlSource,
+    path: Path,
+    sha256: str = "",
+    progress: Progress = _quiet_progress,
+    limits: Limits = DEFAULT_LIMITS,
+) -> str:
+    """Brings a file of which nothing is known yet, and returns its SHA-256.
+
+    Args:
+        source: where it is.
+        path: where to put it.
+        sha256: what it must be; "" for anything.
+        progress: called with the bytes had so far and the bytes in all, 0 where the source does not tell.
+        limits: how long it may take.
+
+    Raises:
+        ModelError: it is not to be had there, too large, or another file than `sha256` says.
+        OutputError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    digest = hashlib.sha256()
+    deadline = time.monotonic() + limits.total_s
+    done = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file, open_source(source, 0, limits) as body:
+            while data := body.read():
+                done += len(data)
+                if done > _MOST_BYTES or time.monotonic() > deadline:
+                    raise SourceError(f"more than {_MOST_BYTES:,} bytes, or than {limits.total_s:g} s")
+                file.write(data)
+                digest.update(data)
+                progress(done, body.total_bytes or 0)
+            if body.total_bytes not in (None, done):
+                raise SourceError(f"it broke off after {done} of {body.total_bytes} bytes")
+        if sha256 and digest.hexdigest() != sha256:
+            raise SourceError(f"sha256 differs: expected {sha256}, got {digest.hexdigest()}")
+        part.replace(path)
+    except SourceError as failure:
+        raise ModelError(f"{source}: {failure}") from failure
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return digest.hexdigest()
 
 
 def _announce_once(entry: Entry, cache: Path, announce: Announce) -> None:

@@ -21,6 +21,7 @@ from watchline.detectors.family_cards import (
     LEVELS,
     Facts,
     anchored,
+    centerface,
     class_names,
     expect_fits,
     rows_of_seven,
@@ -32,6 +33,7 @@ from watchline.detectors.family_cards import (
 )
 from watchline.detectors.heads.cells import cell_count
 from watchline.detectors.heads.raw_yolov8 import BINS
+from watchline.detectors.licences import spdx
 from watchline.streams.errors import ModelError, UsageError
 
 _PERSON: Final = (17, 3)  # COCO's keypoints of a person
@@ -49,6 +51,7 @@ FAMILIES: Final = (
     "yolox",
     "scrfd",
     "yunet",
+    "centerface",
 )
 
 
@@ -131,7 +134,7 @@ def _ultralytics(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     if labels == tuple(str(i) for i in range(len(labels))):  # a number is what stands where a name got lost
         labels = class_names((), len(labels), task)
     strides = tuple(stride for stride in (8, 16, 32, 64) if stride <= most)
-    card = ModelCard("yolov8", task, labels, strides, licence=metadata.get("license", ""), keypoints=keypoints)
+    card = ModelCard("yolov8", task, labels, strides, licence=spdx(metadata.get("license")), keypoints=keypoints)
     try:
         card.check()
     except ValueError as error:
@@ -213,6 +216,8 @@ def _by_shapes(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     shapes = list(facts.shapes.values())
     if len(shapes) in (6, 9) and {shape[-1:] for shape in shapes} <= {(1,), (4,), (10,)}:
         return scrfd(facts)
+    if [shape[1:2] for shape in shapes] == [(1,), (2,), (2,), (10,)] and len({shape[2:] for shape in shapes}) == 1:
+        return centerface(facts)
     first = shapes[0]
     if len(first) == 2 and first[1] == 7 and len(shapes) == 1:
         return rows_of_seven(facts, labels)
@@ -284,9 +289,13 @@ def _as_said(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
     """Returns the card of a network that is of `family` because the user says so."""
     base, _, task = family.partition("-")
     keypoints = {"pose": _PERSON, "face": _FACE}.get(task, (0, 0))
+    if any(facts.keypoints):
+        keypoints = (facts.keypoints[0], facts.keypoints[1])
     first = next(iter(facts.shapes.values()))
     if base == "yunet":
         return yunet(facts)
+    if base == "centerface":
+        return centerface(facts)
     if base == "scrfd":
         return scrfd(facts)
     if base == "yolov8":

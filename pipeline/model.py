@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchline.detectors.catalog import Catalog, Entry, Kind
+from watchline.detectors import added
+from watchline.detectors.catalog import Entry, Kind
+from watchline.detectors.importer.adopt import adopt
 from watchline.detectors.importer.convert import import_checkpoint
 from watchline.detectors.importer.description import hash_file
+from watchline.detectors.manifest import Manifest
 from watchline.streams.errors import ModelError, UsageError
 
 
@@ -27,22 +30,38 @@ class Model:
     onnx: Path
 
 
-def find_model(name: str, obtain: Callable[[Entry], Path]) -> Path:
-    """Returns the file that `name` means: a file, or what `obtain` gives for a model of the catalog.
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file that is here, and what is known of it beside what it says itself."""
+
+    path: Path
+    said: Manifest
+
+
+def find_model(name: str, cache: Path, obtain: Callable[[Entry], Path], *, detects: bool = False) -> ModelFile:
+    """Returns the file that `name` means: a file, or what `obtain` gives for a model of the catalog or one added.
+
+    Args:
+        name: catalog name, name of an added model, or a path.
+        cache: folder of fetched and added files.
+        obtain: brings the file of a catalog entry.
+        detects: whether it must be one that finds something.
 
     Raises:
-        ModelError: no such file, or whatever `obtain` raises.
-        UsageError: neither a file nor a model of the catalog.
+        ModelError: no such file, a damaged manifest, or whatever `obtain` raises.
+        UsageError: neither a file nor a model of the catalog, or one that finds nothing.
     """
     path = Path(name)
     if path.is_file():
-        return path
+        return ModelFile(path, Manifest())
     if path.suffix or path.name != name:  # names of the catalog have neither dot nor folder
         raise ModelError(f"no such file: {name}; give a model file, or a name that `watchline models list` shows")
-    entry = Catalog.load()[name]
+    entry = added.find(name, cache)
     if entry.kind is not Kind.MODEL:
         raise UsageError(f"{name!r} is a {entry.kind}, not a model; `watchline models list` shows which are")
-    return obtain(entry)
+    if detects and entry.task == "embed":
+        raise UsageError(f"{name} compares pictures and finds nothing in them; name a model that does, such as yolov8n")
+    return ModelFile(obtain(entry), entry.said)
 
 
 def imports(cache: Path) -> Path:
@@ -63,6 +82,12 @@ def load_model(name: str, cache: Path, obtain: Callable[[Entry], Path]) -> Model
         ModelError: it cannot be had, trusted or imported.
         OutputError: the cache cannot be written.
     """
-    path = find_model(name, obtain)
-    onnx = path if path.suffix.lower() == ".onnx" else import_checkpoint(path, imports(cache))
-    return Model(name, hash_file(path), onnx)
+    found = find_model(name, cache, obtain, detects=True)
+    return Model(name, hash_file(found.path), network_of(found, imports(cache)))
+
+
+def network_of(file: ModelFile, cache: Path) -> Path:
+    """Returns what an engine runs of a model file: itself, or what is imported from it, kept in `cache`."""
+    if file.path.suffix.lower() != ".onnx":
+        return import_checkpoint(file.path, cache)
+    return file.path if file.said.is_silent else adopt(file.path, file.said, cache)

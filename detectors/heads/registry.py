@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from watchline.detectors.candidates import Candidates
 from watchline.detectors.card import ModelCard
-from watchline.detectors.heads import anchor_free, anchored, decoded, faces, finished, raw_yolov8
+from watchline.detectors.heads import anchor_free, anchored, centerface, decoded, faces, finished, raw_yolov8
 from watchline.detectors.heads.answer import Answer
 from watchline.streams.errors import ModelError
 
@@ -42,6 +42,7 @@ HEADS: dict[tuple[str, str, str], Head] = {
     ("scrfd", "detect", "raw"): faces.scrfd,
     ("scrfd", "face", "raw"): faces.scrfd,
     ("yunet", "face", "raw"): faces.yunet,
+    ("centerface", "face", "raw"): centerface.faces,
 }
 
 

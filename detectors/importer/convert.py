@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,15 +55,29 @@ def import_checkpoint(
         raise ModelError(f"{path.name}: batch {batch} is not within 1 to {_MAX_BATCH}, or 0 for any")
     source_hash = hash_file(path)
     form = (f"-{imgsz[0]}x{imgsz[1]}" if imgsz else "") + (f"-b{batch}" if batch else "") + ("-raw" if raw else "")
-    target = cache / f"{source_hash[:16]}-{FORMAT_VERSION}{form}.onnx"
-    seal = target.with_suffix(".sha256")
+    make = partial(_run, path, sha256=source_hash, size=imgsz, batch=batch, raw=raw)
+    return kept(cache / f"{source_hash[:16]}-{FORMAT_VERSION}{form}.onnx", source_hash, make)
+
+
+def kept(target: Path, source_hash: str, make: Callable[[Path], str]) -> Path:
+    """Returns `target` where it is whole, else what `make` writes, put there.
+
+    Args:
+        target: in the cache; its folder is made where it is missing.
+        source_hash: SHA-256 of the file that it is made from.
+        make: writes the path that it is given, and returns the SHA-256 of what it wrote.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    cache, seal = target.parent, target.with_suffix(".sha256")
     if _is_whole(target, seal, source_hash):
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix=".import-") as folder:
             made = Path(folder) / "model.onnx"
-            result = _run(path, made, source_hash, imgsz, batch, raw=raw)
+            result = make(made)
             sealed = Path(folder) / "seal"
             sealed.write_text(f"{source_hash} {result}\n", encoding="ascii")
             # The same file always gives the same bytes, so it does not matter who of several comes last.

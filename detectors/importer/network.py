@@ -16,6 +16,7 @@ from watchline.detectors.importer.pickled import Record
 from watchline.detectors.importer.yolov7 import YOLOV7_BLOCKS
 from watchline.detectors.importer.yolov7_lite import YOLOV7_LITE_BLOCKS
 from watchline.detectors.importer.yolov8 import YOLOV8_BLOCKS
+from watchline.detectors.licences import spdx
 
 _MAX_LABELS: Final = 10_000
 _MAX_LABEL: Final = 200
@@ -51,14 +52,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
 }
 _FACE_POINTS: Final = 5  # eyes, nose, corners of the mouth
-
-# What checkpoints state as their licence, by how it starts, as SPDX names.
-_LICENCES: Final = (
-    ("AGPL-3.0", "AGPL-3.0-only"),
-    ("GPL-3.0", "GPL-3.0-only"),
-    ("Apache-2.0", "Apache-2.0"),
-    ("MIT", "MIT"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +198,4 @@ def _labels(network: Module, count: int) -> tuple[str, ...]:
 
 def _licence(checkpoint: Checkpoint) -> str:
     """Returns the SPDX name of the licence that the checkpoint states, "" where it states none that is known."""
-    stated = checkpoint.root.get("license") if isinstance(checkpoint.root, dict) else None
-    text = stated if isinstance(stated, str) else ""
-    return next((spdx for start, spdx in _LICENCES if text.startswith(start)), "")
+    return spdx(checkpoint.root.get("license") if isinstance(checkpoint.root, dict) else None)

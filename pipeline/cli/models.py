@@ -12,13 +12,16 @@ from typing import Annotated
 
 import typer
 
+from watchline.detectors import added
 from watchline.detectors.catalog import Catalog, Entry
-from watchline.detectors.fetch import State, default_cache, state
+from watchline.detectors.fetch import State, state
 from watchline.detectors.importer.convert import describe, import_checkpoint
 from watchline.detectors.importer.description import ModelDescription
-from watchline.detectors.layout import FAMILIES
+from watchline.detectors.manifest import Manifest
+from watchline.pipeline.cli.adding import add, remove
+from watchline.pipeline.cli.model_options import CacheOption, FamilyOption, JsonOption, ManifestOption, MirrorOption
 from watchline.pipeline.cli.progress import fetch_shown
-from watchline.pipeline.model import find_model, imports
+from watchline.pipeline.model import ModelFile, find_model, imports, network_of
 from watchline.streams.errors import ModelError, OutputError, UsageError
 
 app = typer.Typer(
@@ -26,28 +29,8 @@ app = typer.Typer(
     help="List, fetch, check, import and inspect models.",
     epilog="Files are kept in the cache folder of this user. A file whose sha256 is not the catalog's is refused.",
 )
-
-CacheOption = Annotated[
-    Path,
-    typer.Option(
-        "--cache",
-        metavar="DIR",
-        default_factory=default_cache,
-        show_default="the cache folder of this user",
-        help="Folder that holds the files.",
-    ),
-]
-MirrorOption = Annotated[
-    str,
-    typer.Option(
-        "--mirror",
-        metavar="DIR|URL",
-        envvar="WATCHLINE_MODELS_MIRROR",
-        help="Folder or http(s) URL that holds files under their catalog file names; tried before all other sources.",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+app.command()(add)
+app.command()(remove)
 
 
 @app.command("list")
@@ -62,7 +45,7 @@ def list_files(cache: CacheOption, as_json: JsonOption = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    files = [(entry, state(entry, cache)) for entry in Catalog.load()]
+    files = [(entry, state(entry, cache)) for entry in _all(cache)]
     if as_json:
         records = [dataclasses.asdict(e) | {"state": s, "path": str(cache / e.file)} for e, s in files]
         typer.echo(json.dumps(records, indent=2))
@@ -90,8 +73,7 @@ def pull(
       watchline models pull yolov8n --mirror /mnt/models
       watchline models pull yolov8n --cache ./models    # then carry ./models to a site without internet
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    catalog = Catalog.load()
-    for entry in [catalog[name] for name in names]:
+    for entry in [added.find(name, cache) for name in names]:
         typer.echo(fetch_shown(entry, cache, mirror))
 
 
@@ -111,9 +93,8 @@ def verify(
       watchline models verify
       watchline models verify yolov8n
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    catalog = Catalog.load()
     damaged = []
-    for entry in [catalog[name] for name in names] if names else catalog:
+    for entry in [added.find(name, cache) for name in names] if names else _all(cache):
         found = state(entry, cache)
         typer.echo(f"{entry.name:12}  {found:8}  {cache / entry.file}")
         if found is State.DAMAGED:
@@ -149,7 +130,7 @@ def import_model(
       watchline models import best.pt --imgsz 384x640 --out best.onnx
       watchline models import best.pt --imgsz 640 --batch 8 --raw-heads --out best-raw.onnx
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    source = find_model(model, _cached(cache))
+    source = find_model(model, cache, _cached(cache)).path
     made = import_checkpoint(source, imports(cache), _image_size(imgsz), batch, raw=raw_heads)
     typer.echo(_copy(made, out) if out else made)
 
@@ -158,9 +139,8 @@ def import_model(
 def info(
     model: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A model file, or a name that is here.")],
     cache: CacheOption,
-    family: Annotated[
-        str, typer.Option(metavar="NAME", help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}.")
-    ] = "",
+    family: FamilyOption = "",
+    manifest: ManifestOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a model file is, and whether watchline can use it.
@@ -172,22 +152,26 @@ def info(
       watchline models info yolov8n
       watchline models info best.pt --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    description = describe(find_model(model, _cached(cache)))
+    found = find_model(model, cache, _cached(cache))
+    said = Manifest.read(manifest) if manifest else found.said
+    said = dataclasses.replace(said, family=family) if family else said
+    description = describe(found.path)
     if description.format == "onnx":
-        description = _looked_at(description, family)
+        description = _looked_at(description, said, imports(cache))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(description), indent=2, default=str))
     else:
         typer.echo(_as_text(description))
 
 
-def _looked_at(description: ModelDescription, family: str) -> ModelDescription:
+def _looked_at(description: ModelDescription, said: Manifest, cache: Path) -> ModelDescription:
     """Returns the description of an ONNX model with what its metadata and outputs say, as `watchline run` sees it."""
     from watchline.detectors.engine import OnnxEngine
     from watchline.detectors.heads.registry import head_of
 
     try:
-        card = OnnxEngine(description.path, "cpu", family).card
+        network = network_of(ModelFile(description.path, said), cache)
+        card = OnnxEngine(network, "cpu").card
         head_of(card)
     except ModelError as error:
         reason = str(error).removeprefix(f"{description.path}: ")
@@ -202,6 +186,11 @@ def _looked_at(description: ModelDescription, family: str) -> ModelDescription:
         supported=True,
         reason="",
     )
+
+
+def _all(cache: Path) -> list[Entry]:
+    """Returns what the catalog holds, then what was added."""
+    return [*Catalog.load(), *(added.find(name, cache) for name in added.added(cache))]
 
 
 def _cached(cache: Path) -> Callable[[Entry], Path]:

@@ -61,23 +61,34 @@ def fetch_shown(entry: Entry, cache: Path, mirror: str, stop: threading.Event | 
     Sentences, and a bar where that is a terminal, go to stderr. When `stop` is set it ends with a `KeyboardInterrupt`;
     what has come so far is kept for the next try.
     """
+    with bytes_shown(entry.name) as (progress, announce):
+
+        def stoppable(done_bytes: int, total_bytes: int) -> None:
+            if stop and stop.is_set():
+                raise KeyboardInterrupt
+            progress(done_bytes, total_bytes)
+
+        return fetch(entry, cache, mirror or None, stoppable, announce)
+
+
+@contextmanager
+def bytes_shown(name: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """Gives what to call with the bytes had so far and in all, 0 for unknown, and with a sentence to say; on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     hidden = not console.is_terminal
     with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden) as bars:
-        task = bars.add_task(entry.name, total=entry.size_bytes, start=False)
+        task = bars.add_task(name, total=None, start=False)
 
         def progress(done_bytes: int, total_bytes: int) -> None:
-            if stop and stop.is_set():
-                raise KeyboardInterrupt
             bars.start_task(task)
-            bars.update(task, completed=done_bytes, total=total_bytes)
+            bars.update(task, completed=done_bytes, total=total_bytes or None)
 
         def announce(text: str) -> None:
             bars.console.print(text, markup=False, highlight=False, soft_wrap=True)  # above the bar, not into it
 
-        return fetch(entry, cache, mirror or None, progress, announce)
+        yield progress, announce

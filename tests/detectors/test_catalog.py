@@ -39,8 +39,9 @@ def test_every_entry_states_its_licence_and_a_notice() -> None:
         assert entry.notice.endswith(".")
 
 
-def test_every_entry_has_a_source_that_needs_no_more_than_a_package_mirror() -> None:
-    for entry in Catalog.load():
+def test_the_defaults_have_a_source_that_needs_no_more_than_a_package_mirror() -> None:
+    catalog = Catalog.load()
+    for entry in (catalog[catalog.default_model], catalog[catalog.default_clip]):
         assert any(isinstance(source, WheelSource) for source in entry.sources), entry.name
 
 
@@ -50,7 +51,7 @@ def test_names_and_files_are_unique() -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "folder"), [("yolov8n", "models"), ("bikes", "clips")])
+@pytest.mark.parametrize(("name", "folder"), [("yolov8n", "models"), ("yunet", "models"), ("bikes", "clips")])
 def test_size_and_sha256_are_those_of_the_real_file(name: str, folder: str, data_dir: Path) -> None:
     entry = Catalog.load()[name]
     content = (data_dir / folder / entry.file).read_bytes()
@@ -58,8 +59,8 @@ def test_size_and_sha256_are_those_of_the_real_file(name: str, folder: str, data
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match=r"'yolov8m'; did you mean 'yolov8n'.*watchline models list"):
-        Catalog.load()["yolov8m"]
+    with pytest.raises(UsageError, match=r"'yolov9n'; did you mean 'yolov8n'.*watchline models list"):
+        Catalog.load()["yolov9n"]
 
 
 def test_a_name_like_no_other_is_answered_with_the_list() -> None:

@@ -283,6 +283,40 @@ def test_the_order_of_anchors_does_not_matter(task: str) -> None:
         assert (points_of(one)[place[0]] == points_of(other)[place[1]]).all()
 
 
+class TestCenterFace:
+    card = ModelCard("centerface", "face", ("face",), (32,), layout="raw", keypoints=(5, 2))
+
+    def test_centres_sizes_offsets_and_landmarks(self) -> None:
+        high, wide = SIZE[0] // 4, SIZE[1] // 4
+        scores = noise(5, 1, high, wide, low=0, high=0.4)
+        sizes, offsets = noise(6, 2, high, wide, low=0), noise(7, 2, high, wide, low=0, high=1)
+        marks = noise(8, 10, high, wide, low=0, high=1)
+        boxes, kept, faces = [], [], []
+        for y in range(high):
+            for x in range(wide):
+                if scores[0, y, x] < LEAST:
+                    continue
+                tall, broad = (4 * math.exp(float(sizes[axis, y, x])) for axis in (0, 1))
+                top = 4 * (y + float(offsets[0, y, x]) + 0.5) - tall / 2
+                left = 4 * (x + float(offsets[1, y, x]) + 0.5) - broad / 2
+                boxes.append([left, top, left + broad, top + tall])
+                kept.append(float(scores[0, y, x]))
+                faces.append(
+                    [
+                        [left + broad * float(marks[2 * i + 1, y, x]), top + tall * float(marks[2 * i, y, x]), kept[-1]]
+                        for i in range(5)
+                    ]
+                )
+        found = read(self.card, scores, sizes, offsets, marks)
+        expect_same(found, boxes, kept, [0] * len(boxes))
+        assert np.allclose(points_of(found), faces, rtol=1e-4, atol=1e-3)
+
+    def test_maps_of_another_size_are_refused(self) -> None:
+        maps = [np.zeros((n, 4, 4), np.float32) for n in (1, 2, 2, 10)]
+        with pytest.raises(ModelError, match="a CenterFace head has"):
+            read(self.card, *maps)
+
+
 def test_a_scene_with_nothing_in_it_gives_nothing() -> None:
     for key in HEADS:
         shape = (5, 3) if key[1] in ("pose", "face") else (0, 0)
@@ -297,6 +331,8 @@ def blank(card: ModelCard) -> list[F32]:
     each = [sum(cell[0] == stride for cell in CELLS) for stride in STRIDES]
     if card.family == "scrfd":
         return [np.zeros((2 * n, width), np.float32) for width in face_widths for n in each]
+    if card.family == "centerface":
+        return [np.zeros((n, SIZE[0] // 4, SIZE[1] // 4), np.float32) for n in (1, 2, 2, 10)]
     if card.family == "yunet":
         return [np.zeros((n, width), np.float32) for width in (1, 1, 4, 10) for n in each]
     if card.layout == "finished":
@@ -306,8 +342,9 @@ def blank(card: ModelCard) -> list[F32]:
     if card.family in ("yolox", "yolov6"):
         return [np.zeros((cells, 6), np.float32)]
     if card.layout == "raw":
-        channels = 64 + 1 + points if card.family == "yolov8" else 3 * (6 + points)
-        return [np.full((channels, SIZE[0] // s, SIZE[1] // s), -9, np.float32) for s in STRIDES]
+        masks = [np.zeros((2, 4, 4), np.float32)] if card.task == "segment" else []
+        channels = 64 + 1 + points + 2 * len(masks) if card.family == "yolov8" else 3 * (6 + points)
+        return [*(np.full((channels, SIZE[0] // s, SIZE[1] // s), -9, np.float32) for s in STRIDES), *masks]
     if card.family == "yolov8":
         masks = [np.zeros((2, 4, 4), np.float32)] if card.task == "segment" else []
         return [np.zeros((5 + points + 2 * len(masks), cells), np.float32), *masks]

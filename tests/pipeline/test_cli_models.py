@@ -173,7 +173,7 @@ def test_an_input_size_that_is_none_is_refused(size: str, cache: Path, tmp_path:
     [
         ("gone.pt", "no such file: gone.pt"),
         (f"models{os.sep}gone", "no such file"),
-        ("yolov8m", "did you mean 'yolov8n'"),
+        ("yolov9n", "did you mean 'yolov8n'"),
         ("yolov8n", "fetch it with `watchline models pull yolov8n`"),
         ("bikes", "'bikes' is a clip, not a model"),
     ],

@@ -1,0 +1,132 @@
+"""Work on foreign files in a process of its own, with bounded memory, time and disk.
+
+The parent calls `run`; the module that it names ends in `sys.exit(answer(...))`. The answer is one line of JSON on
+stdout: `{"ok": ...}`, or `{"error": "the reason"}` with exit status 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from watchline.streams.errors import ModelError
+
+if sys.platform != "win32":
+    import resource
+
+_MAX_REASON: Final = 1000
+_PATIENCE: Final = 4  # seconds that a busy machine may take for a second of work
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the process may take. Windows bounds the time alone, macOS no memory.
+
+    Attributes:
+        memory_bytes: address space.
+        cpu_s: processor time; it may last `_PATIENCE` times as long.
+        written_bytes: size of a file that it writes.
+    """
+
+    memory_bytes: int
+    cpu_s: int
+    written_bytes: int = 0
+
+
+def run(module: str, job: Mapping[str, object], bounds: Bounds, source: Path) -> Any:
+    """Runs `python -m MODULE JOB BOUNDS`, both JSON, and returns its answer.
+
+    Args:
+        module: dotted name of one of our own.
+        job: what it is to do.
+        bounds: what it may take.
+        source: the foreign file, which errors name.
+
+    Raises:
+        ModelError: it refused, crashed, or took too much.
+    """
+    # -P: modules in the current folder are not imported. One thread: pools reserve address space, which is bounded.
+    command = [sys.executable, "-P", "-m", module, json.dumps(job), json.dumps(asdict(bounds))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(  # noqa: S603  # our own module, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=bounds.cpu_s * _PATIENCE,
+            check=False,
+            env=environment,
+        )
+    except OSError as error:
+        raise ModelError(f"{source.name}: the process to read it cannot be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{source.name}: not read within {bounds.cpu_s * _PATIENCE} s") from error
+    return _understood(done, bounds, source)
+
+
+def answer(bounds: str, source: Path, work: Callable[[], object]) -> int:
+    """Does `work` within `bounds`, as `run` wrote them, prints what it returns and returns the exit status."""
+    limits = Bounds(**json.loads(bounds))
+    _confine(limits)
+    try:
+        print(json.dumps({"ok": work()}))  # noqa: T201
+        return 0
+    except MemoryError:
+        reason = f"{source.name}: needs more than {limits.memory_bytes:,} bytes of memory"
+    except ModelError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001  # the border of the process: whatever it is becomes one line
+        reason = f"{source.name}: {type(error).__name__}: {error}"
+    print(json.dumps({"error": _one_line(reason)[:_MAX_REASON]}))  # noqa: T201
+    return 1
+
+
+def _confine(bounds: Bounds) -> None:
+    """Bounds what this process may take where the system can, so that a hostile file fails here and not the machine."""
+    if sys.platform != "win32":
+        _limit(resource.RLIMIT_AS, bounds.memory_bytes)
+        _limit(resource.RLIMIT_CPU, bounds.cpu_s)
+        _limit(resource.RLIMIT_FSIZE, bounds.written_bytes)
+        _limit(resource.RLIMIT_CORE, 0)  # a crash leaves no file behind
+
+
+def _limit(kind: int, limit: int) -> None:
+    if sys.platform != "win32":
+        hard = resource.getrlimit(kind)[1]
+        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        try:
+            resource.setrlimit(kind, (bound, hard))
+        except ValueError:  # macOS refuses some; the time limit of the parent still holds
+            return
+
+
+def _understood(done: subprocess.CompletedProcess[bytes], bounds: Bounds, source: Path) -> Any:
+    """Returns the answer of the process that has ended."""
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise ModelError(f"{source.name}: {_end(done, bounds)}") from None
+    if "error" in found:
+        raise ModelError(found["error"])
+    return found["ok"]
+
+
+def _end(done: subprocess.CompletedProcess[bytes], bounds: Bounds) -> str:
+    """Returns how a process ended that gave no answer."""
+    if sys.platform != "win32" and done.returncode == -signal.SIGXCPU:
+        return f"not read within {bounds.cpu_s} s of processor time"
+    how = f"signal {-done.returncode}, out of memory?" if done.returncode < 0 else f"status {done.returncode}"
+    last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return f"the process that reads it ended with {how}: {_one_line(last)[:300]}"
+
+
+def _one_line(text: str) -> str:
+    """Returns `text` on one line, without what a terminal would obey instead of showing it."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
