@@ -16,7 +16,7 @@ from watchline.detectors.catalog import UrlSource
 from watchline.detectors.fetch import fetch_new
 from watchline.detectors.importer.description import hash_file
 from watchline.detectors.manifest import Manifest
-from watchline.pipeline.cli.model_options import CacheOption, FamilyOption, ManifestOption
+from watchline.pipeline.cli.catalog_options import CacheOption, FamilyOption, ManifestOption
 from watchline.pipeline.cli.progress import bytes_shown
 from watchline.pipeline.model import ModelFile, imports, network_of
 from watchline.streams.errors import ModelError, OutputError, UsageError

@@ -19,7 +19,7 @@ from watchline.detectors.importer.convert import describe, import_checkpoint
 from watchline.detectors.importer.description import ModelDescription
 from watchline.detectors.manifest import Manifest
 from watchline.pipeline.cli.adding import add, remove
-from watchline.pipeline.cli.model_options import CacheOption, FamilyOption, JsonOption, ManifestOption, MirrorOption
+from watchline.pipeline.cli.catalog_options import CacheOption, FamilyOption, JsonOption, ManifestOption, MirrorOption
 from watchline.pipeline.cli.progress import fetch_shown
 from watchline.pipeline.model import ModelFile, find_model, imports, network_of
 from watchline.streams.errors import ModelError, OutputError, UsageError

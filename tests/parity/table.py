@@ -18,23 +18,26 @@ from tests.parity.comparing import difference
 from tests.parity.test_import_upstream import made, names
 from watchline.detectors.importer.convert import describe, import_checkpoint
 
-HEAD = ("network", "box, px", "score", "points, px", "mask", "parameters", "checkpoint", "ONNX", "import")
+HEAD = ("network", "box, px", "of float64", "score", "points, px", "mask", "parameters", "checkpoint", "ONNX", "import")
 
 
 def row(name: str) -> tuple[str, ...]:
     """Returns the cells of one network; pytest's Skipped where it cannot be built here."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
+        (folder / "exact").mkdir()
         checkpoint, numbers = made(name, folder)
         started = time.perf_counter()
         onnx = import_checkpoint(checkpoint, folder / "cache")
         spent_s = time.perf_counter() - started
         found = difference(checkpoint, numbers, None)
+        exact = difference(*made(name, folder / "exact", "--double"), None)  # theirs in double precision, ours as it is
         description = describe(checkpoint)
         points, masks = bool(found.point_px), description.task == "segment"
         return (
             name,
             f"{found.box_px:.1e}",
+            f"{exact.box_px:.1e}",
             f"{found.score:.1e}",
             f"{found.point_px:.1e}" if points else "",
             f"{found.mask:.1e}" if masks else "",
