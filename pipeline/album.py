@@ -14,19 +14,22 @@ from itertools import pairwise
 import numpy as np
 
 from watchline.detectors.boxes import F32
-from watchline.streams.frame import U8, Frame
+from watchline.detectors.detections import Detections, FaceDetections
+from watchline.pipeline.findings import Findings
+from watchline.pipeline.sketch import Sketch
+from watchline.pipeline.view import View
+from watchline.streams.frame import Frame
 from watchline.trackers.tracks import Tracks
 
-_CROP_HEIGHT_PX, _CROP_WIDTH_PX = 192, 144  # as stored; larger crops are scaled down
-_JPEG_QUALITY = 85
-_CLEARLY_BETTER = 1.15  # a new best crop must be this much better: encoding costs more than looking
+_CROP_HEIGHT_PX, _CROP_WIDTH_PX = 192, 288  # at most, as stored
+_FACE_PX = 80
+_FACE_MARGIN = 0.25  # of a face's sides, shown around it
 _LOOK_EVERY_S = 0.2  # a track's crops change little in less
-_SHARPNESS_SIZE = (48, 96)  # sharpness is compared at one size
 _MOST_INTERVALS = 32
 _GAP_S = 1.0  # a shorter absence is none
 _BINS = 300
 _NO_RETURN_S = 60.0  # longer than any tracker remembers
-_HALF_SHARP = 500.0  # variance of a crop that is half as sharp as can be
+_NOTHING = Findings(Detections.empty())
 
 
 @dataclass(slots=True)
@@ -40,8 +43,10 @@ class Card:
         last_s: pts when last seen.
         frames: in which it was seen.
         best_score: highest score of a detection.
-        crop: JPEG of its best view; b"" where there is none.
-        quality: of that view; 0.0 for none.
+        view: its best view.
+        sketch: the skeleton, mask and face in that view.
+        face_frames: in which its face was seen.
+        face: the best view of its face.
         intervals: (first, last) pts of each unbroken presence, oldest first.
     """
 
@@ -51,10 +56,13 @@ class Card:
     last_s: float
     frames: int = 0
     best_score: float = 0.0
-    crop: bytes = b""
-    quality: float = 0.0
+    view: View = field(default_factory=lambda: View(_CROP_HEIGHT_PX, _CROP_WIDTH_PX))
+    sketch: Sketch = field(default_factory=Sketch)
+    face_frames: int = 0
+    face: View = field(default_factory=lambda: View(_FACE_PX, _FACE_PX))
     intervals: list[tuple[float, float]] = field(default_factory=list)
     looked_s: float = float("-inf")
+    face_looked_s: float = float("-inf")
 
 
 class Counts:
@@ -110,12 +118,14 @@ class Album:
         counts: objects over time.
         track_count: tracks ever seen.
         tracks_by_class: class name to number of tracks, as first seen.
+        faced_count: tracks whose face was ever seen.
     """
 
     def __init__(self, labels: Sequence[str], interval_s: float = 0.0, max_cards: int = 500) -> None:
         self.labels = labels
         self.counts = Counts()
         self.track_count = 0
+        self.faced_count = 0
         self.tracks_by_class: Counter[str] = Counter()
         self._gap_s = max(_GAP_S, 1.5 * interval_s)
         self._no_return_s = max(_NO_RETURN_S, 10 * interval_s)
@@ -133,7 +143,7 @@ class Album:
         """Tracks that were seen but have no card."""
         return self.track_count - min(self._max_cards, len(self._cards))
 
-    def add(self, frame: Frame, tracks: Tracks) -> None:
+    def add(self, frame: Frame, tracks: Tracks, findings: Findings = _NOTHING) -> None:
         """Looks at one frame; what coasts in it was not seen."""
         tracks = tracks[tracks.seen]
         self.counts.add(frame.pts_s, len(tracks))
@@ -144,9 +154,12 @@ class Album:
             card.class_id = int(tracks.class_id[i])
             card.best_score = max(card.best_score, score)
             _extend(card, frame.pts_s, self._gap_s)
+            row = int(tracks.detection[i])
             if frame.pts_s - card.looked_s >= _LOOK_EVERY_S:
                 card.looked_s = frame.pts_s
-                _look(card, frame.rgb(), tracks.xyxy[i], score)
+                if card.view.look(frame.rgb(), tracks.xyxy[i], score):
+                    card.sketch = Sketch.of(findings, row, card.view)
+            self._look_at_face(card, frame, findings.face_of(row))
         if len(self._cards) > self._max_cards:
             self._drop(frame.pts_s)
 
@@ -157,6 +170,15 @@ class Album:
             self.track_count += 1
             self.tracks_by_class[self.labels[class_id]] += 1
         return card
+
+    def _look_at_face(self, card: Card, frame: Frame, face: FaceDetections) -> None:
+        if not len(face):
+            return
+        self.faced_count += card.face_frames == 0
+        card.face_frames += 1
+        if frame.pts_s - card.face_looked_s >= _LOOK_EVERY_S:
+            card.face_looked_s = frame.pts_s
+            card.face.look(frame.rgb(), _around(face.xyxy[0]), float(face.score[0]))
 
     def _drop(self, now_s: float) -> None:
         """Drops the cards seen in the fewest frames, of those that cannot come back; were one to, it would count twice.
@@ -182,51 +204,7 @@ def _extend(card: Card, pts_s: float, gap_s: float) -> None:
         card.intervals[i : i + 2] = [(card.intervals[i][0], card.intervals[i + 1][1])]
 
 
-def _look(card: Card, rgb: U8, xyxy: F32, score: float) -> None:
-    """Takes the crop at `xyxy` if it is clearly better than the card's."""
-    height, width = rgb.shape[:2]
-    left, top, right, bottom = (int(v) for v in xyxy.round().clip(0, [width, height, width, height]))
-    if right - left < 2 or bottom - top < 2:
-        return
-    crop = rgb[top:bottom, left:right]
-    # At most what sharpness could make of it: most crops are settled by their size alone.
-    bound = _quality(crop, score, 1.0, cut=_is_cut(xyxy, height, width))
-    if bound < _CLEARLY_BETTER * card.quality:
-        return
-    quality = bound * _sharpness(crop)
-    if quality < _CLEARLY_BETTER * card.quality and card.crop:
-        return
-    card.quality = quality
-    card.crop = _jpeg(crop)
-
-
-def _quality(crop: U8, score: float, sharpness: float, *, cut: bool) -> float:
-    """Returns how good a view is: by size up to that of a card, sharpness, score; a view cut off counts half."""
-    size = min(1.0, crop.shape[0] / _CROP_HEIGHT_PX) * min(1.0, crop.shape[1] / _CROP_WIDTH_PX * 2)
-    return float(size * sharpness * score * (0.5 if cut else 1.0))
-
-
-def _is_cut(xyxy: F32, height: int, width: int) -> bool:
-    """Whether a box touches the picture's border."""
-    left, top, right, bottom = (float(v) for v in xyxy)
-    return left <= 1 or top <= 1 or right >= width - 1 or bottom >= height - 1
-
-
-def _sharpness(crop: U8) -> float:
-    """Returns the sharpness of a crop in (0, 1]: the variance of its Laplacian, at one size for all."""
-    import cv2
-
-    grey = cv2.cvtColor(cv2.resize(crop, _SHARPNESS_SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    variance = float(cv2.Laplacian(grey, cv2.CV_32F).var())
-    return max(0.05, variance / (variance + _HALF_SHARP))
-
-
-def _jpeg(crop: U8) -> bytes:
-    import cv2
-
-    scale = min(1.0, _CROP_HEIGHT_PX / crop.shape[0], 2 * _CROP_WIDTH_PX / crop.shape[1])
-    if scale < 1:
-        size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
-        crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return data.tobytes() if done else b""
+def _around(xyxy: F32) -> F32:
+    """Returns a face's box with hair and chin."""
+    margin = _FACE_MARGIN * (xyxy[2:] - xyxy[:2])
+    return np.concatenate([xyxy[:2] - margin, xyxy[2:] + margin])

@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from watchline.detectors.detections import Detections
-from watchline.pipeline.figures import draw_figure
+from watchline.detectors.detections import Detections, MaskDetections
+from watchline.pipeline.figures import draw_faces, draw_figure
+from watchline.pipeline.findings import Findings
 from watchline.streams.frame import U8
 from watchline.trackers.tracks import Tracks
 
@@ -23,7 +24,8 @@ _SHADES = ((0.72, 0.96), (0.55, 1.0), (0.85, 0.84))  # saturation, value: ids of
 _TRAIL_POINTS = 24
 _INK: Colour = (16, 18, 22)
 _PAPER: Colour = (255, 255, 255)
-_NOTHING = Detections.empty()
+_NOBODYS: Colour = (214, 218, 224)  # of a face that belongs to no track
+_NOTHING = Findings(Detections.empty())
 
 
 def track_colour(track_id: int) -> Colour:
@@ -99,14 +101,14 @@ class Annotator:
         self._trail_s = trail_s
         self._trails: dict[int, deque[tuple[float, float, float]]] = {}  # track id -> pts_s, x, y of the foot point
 
-    def draw(self, rgb: U8, tracks: Tracks, pts_s: float, found: Detections = _NOTHING) -> U8:
+    def draw(self, rgb: U8, tracks: Tracks, pts_s: float, findings: Findings = _NOTHING) -> U8:
         """Returns a new picture with the tracks drawn on it.
 
         Args:
             rgb: (H, W, 3) uint8; never written to.
             tracks: those of this frame; may be empty.
             pts_s: the frame's time, seconds; not less than at the call before.
-            found: the frame's detections, whose poses, landmarks or masks are drawn too.
+            findings: of the frame; poses, landmarks, masks and faces are drawn too.
 
         Returns:
             (H, W, 3) uint8.
@@ -116,17 +118,17 @@ class Annotator:
         pen = _Pen.for_picture(height, width)
         taken = [self._draw_corner(canvas, tracks, pts_s, pen)]
         self._remember(tracks, pts_s)
+        draw_faces(canvas, findings.free_faces(tracks.detection), _NOBODYS, pen.line)
         near_last = np.argsort(tracks.xyxy[:, 3], kind="stable")  # nearer people stand lower and cover farther ones
         limits = np.array([width - 1, height - 1, width - 1, height - 1])
         boxes = np.clip(np.rint(tracks.xyxy), 0, limits).astype(np.int64).tolist()
         seen = tracks.seen.tolist()
         for row in near_last.tolist():
+            colour = track_colour(int(tracks.track_id[row]))
             self._draw_trail(canvas, int(tracks.track_id[row]), pts_s, pen)
             if seen[row]:
-                draw_figure(
-                    canvas, found, int(tracks.detection[row]), track_colour(int(tracks.track_id[row])), pen.line
-                )
-            _draw_box(canvas, boxes[row], track_colour(int(tracks.track_id[row])), pen, seen=seen[row])
+                _draw_shapes(canvas, findings, int(tracks.detection[row]), colour, pen)
+            _draw_box(canvas, boxes[row], colour, pen, seen=seen[row])
         for row in near_last[::-1].tolist():  # the nearest chooses the place of its tag first
             what = f"{tracks.score[row]:.2f}" if seen[row] else "unseen"
             text = f"#{tracks.track_id[row]} {self._labels[tracks.class_id[row]]} {what}"
@@ -178,6 +180,14 @@ class Annotator:
         area[:] = area // 4 + np.array(_INK, np.uint8) // 4 * 3
         _write(canvas, text, (left + 2 * pen.pad, (top + bottom + text_height) // 2), _PAPER, pen)
         return rect
+
+
+def _draw_shapes(canvas: U8, findings: Findings, row: int, colour: Colour, pen: _Pen) -> None:
+    """Draws the mask, then the skeleton, then the face of one detection."""
+    shapes = sorted(findings.shapes_of(row), key=lambda shape: not isinstance(shape[0], MaskDetections))
+    for found, i in shapes:
+        draw_figure(canvas, found, i, colour, pen.line)
+    draw_faces(canvas, findings.face_of(row), colour, pen.line)
 
 
 def _draw_box(canvas: U8, box: Sequence[int], colour: Colour, pen: _Pen, *, seen: bool) -> None:

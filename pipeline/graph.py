@@ -15,9 +15,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from watchline.detectors.detections import Detections
 from watchline.detectors.detector import Detector
 from watchline.pipeline.channel import Channel
+from watchline.pipeline.companions import Companion
+from watchline.pipeline.findings import Findings
 from watchline.pipeline.stopwatch import Stopwatch
 from watchline.streams.frame import Frame
 from watchline.streams.source import Source
@@ -34,7 +35,7 @@ class Sink(Protocol):
     def name(self) -> str:
         """The stage's name in the table of times."""
 
-    def write(self, frame: Frame, detections: Detections, tracks: Tracks) -> None:
+    def write(self, frame: Frame, findings: Findings, tracks: Tracks) -> None:
         """Takes the results of one frame.
 
         Raises:
@@ -121,7 +122,8 @@ class RoadReport:
     error: Exception | None
 
 
-_Pending: TypeAlias = tuple[list[Frame], "Future[list[Detections]]"]
+_Pending: TypeAlias = tuple[list[Frame], "Future[list[Findings]]"]
+_Result: TypeAlias = tuple[Frame, Findings, Tracks]
 
 
 class Road:
@@ -129,7 +131,7 @@ class Road:
 
     Args:
         source: where frames come from; closed by the caller.
-        detector: shared by the workers.
+        detector: finds what is tracked; shared by the workers.
         tracker: of this input alone.
         sinks: each gets every processed frame, in order.
         sampling: which frames are processed.
@@ -137,7 +139,8 @@ class Road:
         batch: frames handed to the detector together.
         stop: when set, no more frames are read, and what is under way is finished and written.
         on_progress: called after each processed frame, in the caller's thread.
-        watch: sums the times of "decode", "detect", "track" and each sink's name.
+        watch: sums the times of "decode", "detect", each companion's task, "track" and each sink's name.
+        companions: what adds to the detector's findings, one after the other, on the same frames.
     """
 
     def __init__(
@@ -153,6 +156,7 @@ class Road:
         stop: threading.Event,
         on_progress: Callable[[Progress], None],
         watch: Stopwatch,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._source = source
         self._detector = detector
@@ -164,6 +168,7 @@ class Road:
         self._stop = stop
         self._on_progress = on_progress
         self._watch = watch
+        self._companions = companions
         self._failed = threading.Event()  # the road's own stop; the caller's stays the caller's
         self._errors: list[Exception] = []
         self._decoded = self._skipped = 0
@@ -172,7 +177,7 @@ class Road:
     def run(self) -> RoadReport:
         """Runs to the end of the input, to `stop`, or to the first failure; what was processed stays written."""
         pending = Channel[_Pending](self._workers + 1)
-        outlets = [Channel[tuple[Frame, Detections, Tracks]](_SINK_WAITING) for _ in self._sinks]
+        outlets = [Channel[_Result](_SINK_WAITING) for _ in self._sinks]
         writers = [
             threading.Thread(target=self._write, args=(sink, outlet), name=f"write-{sink.name}")
             for sink, outlet in zip(self._sinks, outlets, strict=True)
@@ -242,22 +247,26 @@ class Road:
         finally:
             pending.close()
 
-    def _detect(self, frames: list[Frame]) -> list[Detections]:
+    def _detect(self, frames: list[Frame]) -> list[Findings]:
         with self._watch.stage("detect"):
-            return self._detector.detect(frames)
+            findings = [Findings(detections) for detections in self._detector.detect(frames)]
+        for companion in self._companions:
+            with self._watch.stage(companion.task):
+                findings = companion.add(frames, findings)
+        return findings
 
-    def _track(self, pending: Channel[_Pending], outlets: Sequence[Channel[tuple[Frame, Detections, Tracks]]]) -> int:
+    def _track(self, pending: Channel[_Pending], outlets: Sequence[Channel[_Result]]) -> int:
         processed = 0
         for frames, future in pending:
             try:
                 results = future.result()
-                for frame, detections in zip(frames, results, strict=True):
+                for frame, findings in zip(frames, results, strict=True):
                     with self._watch.stage("track"):
-                        tracks = self._tracker.update(detections, frame.pts_s)
+                        tracks = self._tracker.update(findings.detections, frame.pts_s)
                     if self._failed.is_set():
                         break
                     for outlet in outlets:
-                        outlet.put((frame, detections, tracks))
+                        outlet.put((frame, findings, tracks))
                     processed += 1
                     self._on_progress(Progress(self._decoded, processed, frame.pts_s, len(tracks)))
             except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
@@ -265,11 +274,11 @@ class Road:
                 break
         return processed
 
-    def _write(self, sink: Sink, outlet: Channel[tuple[Frame, Detections, Tracks]]) -> None:
+    def _write(self, sink: Sink, outlet: Channel[_Result]) -> None:
         try:
-            for frame, detections, tracks in outlet:
+            for frame, findings, tracks in outlet:
                 with self._watch.stage(sink.name):
-                    sink.write(frame, detections, tracks)
+                    sink.write(frame, findings, tracks)
         except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
             self._fail(error)
         finally:

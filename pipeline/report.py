@@ -46,6 +46,7 @@ class _Track:
     colour: str
     ink: str
     image: str  # data URI; "" for none
+    face: str  # likewise, of its face
     first: str
     last: str
     seen_s: float
@@ -110,6 +111,7 @@ def render_report(summary: Summary, album: Album) -> str:
         counts_points=points,
         counts_top=top,
         bin_s=album.counts.bin_s,
+        sketched=any(track.image and track.card.sketch for track in tracks),
     )
 
 
@@ -143,7 +145,8 @@ def _track(card: Card, labels: Sequence[str], span: _Span, whole: _Bar, lane: in
         label=labels[card.class_id],
         colour="#{:02x}{:02x}{:02x}".format(*colour),
         ink="#{:02x}{:02x}{:02x}".format(*ink_on(colour)),
-        image=f"data:image/jpeg;base64,{base64.b64encode(card.crop).decode()}" if card.crop else "",
+        image=_data_uri(card.view.jpeg),
+        face=_data_uri(card.face.jpeg),
         first=clock_text(card.first_s),
         last=clock_text(card.last_s),
         seen_s=sum(last - first for first, last in card.intervals),
@@ -153,6 +156,10 @@ def _track(card: Card, labels: Sequence[str], span: _Span, whole: _Bar, lane: in
         whole=whole,
         labelled=not thin and whole.width >= 100 * _LABEL_SHARE,
     )
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
 
 
 def _counts(album: Album, span: _Span) -> tuple[int, str]:

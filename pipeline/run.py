@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from watchline.detectors.engine import Device, Engine, OnnxEngine
 from watchline.detectors.letterbox import PACK_BACKEND
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.pipeline.album import Album
+from watchline.pipeline.companions import Companion, Role, check_roles, companion
 from watchline.pipeline.digest import InputDigest
 from watchline.pipeline.files import write_whole
 from watchline.pipeline.graph import Progress, Road, RoadReport, Sampling, Sink
@@ -22,7 +23,7 @@ from watchline.pipeline.results import OUTPUTS, REPORT, SUMMARY, VIDEO, claimed,
 from watchline.pipeline.sinks import AlbumSink, VideoSink
 from watchline.pipeline.stopwatch import StageTime, Stopwatch
 from watchline.pipeline.summary import FrameCounts, InputFacts, MachineFacts, ModelFacts, Status, Summary, versions
-from watchline.pipeline.tables import Tables
+from watchline.pipeline.tables import Tables, Tally
 from watchline.streams.errors import OutputError, StreamError, UsageError, WatchlineError
 from watchline.streams.source import Source, SourceInfo, SourceReport
 from watchline.trackers.build import TrackerChoice, build_tracker
@@ -32,24 +33,40 @@ _CUDA_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model that the user asked for.
+
+    Attributes:
+        model: catalog name or file.
+        family: what it is, where its file does not say it; "" for nothing.
+        conf: least score of what it finds, in [0, 1]; None takes the run's.
+    """
+
+    model: str
+    family: str = ""
+    conf: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """What the user asked for; the defaults of the command line are these.
 
     Attributes:
-        model: catalog name or file.
-        classes: names of the classes to find; empty means all.
+        model: catalog name or file of the first model, which finds what is tracked.
+        classes: names of the classes that it is to find; empty means all.
         tracker: how objects are followed.
         sampling: which frames are processed.
         conf: least score of a detection that begins a track and is saved, in [0, 1].
-        iou: largest overlap of two detections of a class; None takes what the model's own programs do.
-        imgsz: longest side of the network's input, pixels; 0 takes 640, or what the model fixes.
+        iou: largest overlap of two detections of a class, of the first model; None takes what its own programs do.
+        imgsz: longest side of the input of every network that leaves it open, pixels; 0 takes 640.
         save_detections: write detections.jsonl.
         video: write the annotated video.
         batch: frames handed to the network together on a GPU; 0 takes 8. A CPU always takes one.
         threads: detections under way at once; 0 takes every processor that this process may use.
         device: where the network runs.
         overwrite: replace the results of an earlier run.
-        family: what the model is, where its file does not say it; "" for nothing.
+        family: what the first model is, where its file does not say it; "" for nothing.
+        companions: further models, which add to what the first one finds.
     """
 
     model: str = "yolov8n"
@@ -66,6 +83,31 @@ class RunOptions:
     device: Device = "auto"
     overwrite: bool = False
     family: str = ""
+    companions: tuple[ModelChoice, ...] = ()
+
+    @property
+    def models(self) -> tuple[ModelChoice, ...]:
+        """All models, the first one first."""
+        return ModelChoice(self.model, self.family, self.conf), *self.companions
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A model that is ready to run.
+
+    Attributes:
+        role: what it is called and is.
+        engine: runs it.
+        stage: its name in the table of times.
+        conf: least score of what counts as found.
+        least_score: of what it reports.
+    """
+
+    role: Role
+    engine: Engine
+    stage: str
+    conf: float
+    least_score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +119,42 @@ class _Finished:
     problem: str  # with the digest
     report: SourceReport
     outcome: RoadReport
-    detections: int
+    tallies: tuple[Tally, ...]
     wall_s: float
     stages: tuple[StageTime, ...]
 
 
 class Runner:
-    """Runs inputs, one after the other, through one detector; each has a tracker and a folder of its own.
+    """Runs inputs, one after the other, through the same models; each has a tracker and a folder of its own.
 
     Args:
-        model: what the engine runs.
+        models: those of `options.models`, in that order.
         options: what the user asked for.
-        engine: runs the model; made from `model` and `options` where none is given.
+        engines: run the models; made from `models` and `options` where none are given.
 
     Raises:
-        ModelError: the engine cannot run the model.
-        UsageError: an option that this model or machine cannot serve.
+        ModelError: an engine cannot run its model.
+        UsageError: an option that these models or this machine cannot serve, or models that cannot run together.
     """
 
-    def __init__(self, model: Model, options: RunOptions, engine: Engine | None = None) -> None:
-        self._model = model
+    def __init__(self, models: Sequence[Model], options: RunOptions, engines: Sequence[Engine] = ()) -> None:
         self._options = options
-        self._engine = engine or OnnxEngine(model.onnx, options.device, options.family)
-        self._detector = NetworkDetector(self._engine, _detector_options(options, self._engine))
+        self._loaded = _load(models, options, engines)
+        first = self._loaded[0]
+        _check_size(options.imgsz, self._loaded)
+        self._detector = NetworkDetector(first.engine, _detector_options(options, first))
+        self._companions = [_companion(loaded, first, options.imgsz) for loaded in self._loaded[1:]]
         # Built here to be refused, if it must be, before anything is written.
         self._backend = build_tracker(options.tracker, score=options.conf).backend
         self._threads = options.threads or usable_cpus()
         # A device that works on many frames at once wants batches; on a CPU they would only add delay and memory.
-        self._batch = 1 if self._engine.info.device == "cpu" else options.batch or _CUDA_BATCH
+        on_cpu = all(loaded.engine.info.device == "cpu" for loaded in self._loaded)
+        self._batch = 1 if on_cpu else options.batch or _CUDA_BATCH
 
     @property
     def note(self) -> str:
         """What the user should know about the device that was chosen; "" for nothing."""
-        return self._engine.info.note
+        return self._loaded[0].engine.info.note
 
     def run(
         self, source: Source, spec: str, folder: Path, stop: threading.Event, on_progress: Callable[[Progress], None]
@@ -149,7 +194,13 @@ class Runner:
         options, labels, watch = self._options, self._detector.labels, Stopwatch()
         interval_s = options.sampling.interval_s(source.info.fps)
         album = Album(labels, interval_s)
-        tables = Tables(folder, labels, save_detections=options.save_detections, least_score=options.conf)
+        tables = Tables(
+            folder,
+            labels,
+            save_detections=options.save_detections,
+            least_score=options.conf,
+            companions=[loaded.conf for loaded in self._loaded[1:]],
+        )
         sinks: list[Sink] = [tables, AlbumSink(album)]
         if options.video:
             sinks.append(VideoSink(folder / VIDEO, labels, 1 / interval_s))
@@ -165,12 +216,14 @@ class Runner:
             stop=stop,
             on_progress=on_progress,
             watch=watch,
+            companions=self._companions,
         ).run()
         wall_s = time.perf_counter() - started
         if outcome.error and not outcome.processed:
             discard(folder)
             raise outcome.error
-        done = _Finished(spec, *digest.result(), source.report(), outcome, tables.found, wall_s, watch.times())
+        tallies = tuple(tables.tallies)
+        done = _Finished(spec, *digest.result(), source.report(), outcome, tallies, wall_s, watch.times())
         summary = self._summary(done, source.info, album, folder)
         try:
             write_whole(folder / REPORT, render_report(summary, album))
@@ -180,8 +233,11 @@ class Runner:
         return summary
 
     def _summary(self, done: _Finished, info: SourceInfo, album: Album, folder: Path) -> Summary:
-        report, outcome, ran, card = done.report, done.outcome, self._engine.info, self._engine.card
+        report, outcome, ran = done.report, done.outcome, self._loaded[0].engine.info
         status, warnings = _verdict(done)
+        models = tuple(
+            _model_facts(loaded, tally, done.stages) for loaded, tally in zip(self._loaded, done.tallies, strict=True)
+        )
         return Summary(
             status=status,
             warnings=warnings,
@@ -191,15 +247,17 @@ class Runner:
             frames=FrameCounts(
                 info.frames, outcome.decoded, outcome.processed, outcome.dropped, report.damaged, report.missing
             ),
-            detections=done.detections,
+            detections=models[0].found,
             tracks=album.track_count,
+            tracks_with_face=album.faced_count,
             tracks_by_class=dict(album.tracks_by_class),
             fps=round(outcome.processed / done.wall_s, 3),
             wall_s=round(done.wall_s, 3),
             cpu_s=round(sum(stage.cpu_s for stage in done.stages), 3),
             stages=done.stages,
             peak_memory_bytes=peak_memory_bytes(),
-            model=ModelFacts(self._model.name, self._model.sha256, card.family, card.task, card.licence),
+            model=models[0],
+            models=models,
             machine=MachineFacts(
                 device=ran.device,
                 provider=ran.provider,
@@ -216,15 +274,67 @@ class Runner:
         )
 
 
-def _detector_options(options: RunOptions, engine: Engine) -> DetectorOptions:
+def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine]) -> list[_Loaded]:
+    """Returns the models in the order in which they run: the first, then those that add to it, faces last.
+
+    A face is tied best where the pose of its person is known.
+
+    Raises:
+        UsageError: they cannot run together.
+    """
+    engines = engines or [
+        OnnxEngine(model.onnx, options.device, choice.family)
+        for model, choice in zip(models, options.models, strict=True)
+    ]
+    roles = [Role(model.name, model.sha256, engine.card) for model, engine in zip(models, engines, strict=True)]
+    check_roles(roles)
+    faint = min(options.conf, _TRACKER_LEAST_SCORE)
+    first = _Loaded(roles[0], engines[0], "detect", options.conf, faint)
+    others = []
+    for role, engine, choice in zip(roles[1:], engines[1:], options.companions, strict=True):
+        conf = options.conf if choice.conf is None else choice.conf
+        # Of an object that is tracked by a faint detection the pose and mask are as faint; a faint face is a guess.
+        asked = role.card.task == "face" or choice.conf is not None
+        others.append(_Loaded(role, engine, role.card.task, conf, conf if asked else faint))
+    return [first, *sorted(others, key=lambda loaded: loaded.stage == "face")]
+
+
+def _companion(loaded: _Loaded, first: _Loaded, imgsz: int) -> Companion:
+    options = DetectorOptions(loaded.least_score, loaded.engine.card.iou, imgsz or DetectorOptions().size)
+    return companion(loaded.role, NetworkDetector(loaded.engine, options), first.role)
+
+
+def _check_size(imgsz: int, models: Sequence[_Loaded]) -> None:
+    """Refuses an input size that no model could take."""
+    sizes = [loaded.engine.fixed_size for loaded in models]
+    if imgsz and all(size is not None and imgsz != max(size) for size in sizes):
+        fixed = " and ".join(f"{size[0]}x{size[1]}" for size in dict.fromkeys(sizes) if size)
+        whose = "this model takes" if len(models) == 1 else "these models take"
+        raise UsageError(f"--imgsz {imgsz}: {whose} {fixed} alone; leave --imgsz out")
+
+
+def _detector_options(options: RunOptions, first: _Loaded) -> DetectorOptions:
     """Returns how the detector is set: down to the score that keeps a track alive, or to --conf where that is lower."""
-    fixed_size = engine.fixed_size
-    if fixed_size and options.imgsz and options.imgsz != max(fixed_size):
-        height, width = fixed_size
-        raise UsageError(f"--imgsz {options.imgsz}: this model takes {height}x{width} alone; leave --imgsz out")
-    least_score = min(options.conf, _TRACKER_LEAST_SCORE)
-    iou = engine.card.iou if options.iou is None else options.iou
-    return DetectorOptions(least_score, iou, options.imgsz or DetectorOptions().size, options.classes)
+    iou = first.engine.card.iou if options.iou is None else options.iou
+    return DetectorOptions(first.least_score, iou, options.imgsz or DetectorOptions().size, options.classes)
+
+
+def _model_facts(loaded: _Loaded, tally: Tally, stages: Sequence[StageTime]) -> ModelFacts:
+    role, card = loaded.role, loaded.role.card
+    spent = next((time for time in stages if time.name == loaded.stage), StageTime(loaded.stage, 0.0, 0.0))
+    return ModelFacts(
+        name=role.name,
+        sha256=role.sha256,
+        family=card.family,
+        task=card.task,
+        licence=card.licence,
+        device=loaded.engine.info.device,
+        stage=loaded.stage,
+        cpu_s=spent.cpu_s,
+        wall_s=spent.wall_s,
+        found=tally.found,
+        without_track=tally.without_track,
+    )
 
 
 def _verdict(done: _Finished) -> tuple[Status, tuple[str, ...]]:

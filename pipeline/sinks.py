@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from watchline.detectors.detections import Detections
 from watchline.pipeline.album import Album
 from watchline.pipeline.annotate import Annotator
+from watchline.pipeline.findings import Findings
 from watchline.pipeline.video import VideoWriter
 from watchline.streams.frame import Frame
 from watchline.trackers.tracks import Tracks
@@ -31,9 +31,9 @@ class VideoSink:
         self._annotator = Annotator(labels)
         self._writer = VideoWriter(path, fps)
 
-    def write(self, frame: Frame, detections: Detections, tracks: Tracks) -> None:
+    def write(self, frame: Frame, findings: Findings, tracks: Tracks) -> None:
         """Draws and encodes one frame."""
-        self._writer.write(self._annotator.draw(frame.rgb(), tracks, frame.pts_s, detections), frame.pts_s)
+        self._writer.write(self._annotator.draw(frame.rgb(), tracks, frame.pts_s, findings), frame.pts_s)
 
     def close(self) -> None:
         """Finishes the file."""
@@ -48,9 +48,9 @@ class AlbumSink:
     def __init__(self, album: Album) -> None:
         self._album = album
 
-    def write(self, frame: Frame, _detections: Detections, tracks: Tracks) -> None:
+    def write(self, frame: Frame, findings: Findings, tracks: Tracks) -> None:
         """Looks at one frame."""
-        self._album.add(frame, tracks)
+        self._album.add(frame, tracks, findings)
 
     def close(self) -> None:
         """Nothing to finish."""

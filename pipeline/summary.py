@@ -65,7 +65,7 @@ class FrameCounts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The network that ran.
+    """A network that ran.
 
     Attributes:
         name: as the user named it.
@@ -73,6 +73,12 @@ class ModelFacts:
         family: "yolov8", ...
         task: "detect", ...
         licence: of the weights, as far as it is known.
+        device: "cpu" or "cuda".
+        stage: its name in the table of times.
+        cpu_s: processor time of that stage.
+        wall_s: time at work of that stage, summed over threads.
+        found: objects of a score of at least --conf.
+        without_track: of these, what no track of its frame has.
     """
 
     name: str
@@ -80,6 +86,12 @@ class ModelFacts:
     family: str
     task: str
     licence: str
+    device: str
+    stage: str
+    cpu_s: float
+    wall_s: float
+    found: int
+    without_track: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +128,18 @@ class Summary:
         warnings: sentences for a person; empty when all is well.
         input: the input as it was found.
         frames: what became of its frames.
-        detections: objects found with a score of at least --conf; fainter ones only keep tracks alive.
+        detections: objects that the first model found with a score of at least --conf; fainter ones only keep tracks
+            alive.
         tracks: objects followed.
+        tracks_with_face: of these, whose face was ever seen.
         tracks_by_class: class name to count.
         fps: processed frames a second of wall time, writing included.
         wall_s: from the first read to the last write.
         cpu_s: processor time of all stages, from the first read to the last write.
         stages: times of each.
         peak_memory_bytes: most memory that the process ever held.
-        model: the network.
+        model: the first network, which says what is tracked.
+        models: all networks, the first among them, in the order in which they ran.
         machine: what did the work.
         options: as they were used.
         versions: of watchline and what it stands on.
@@ -137,6 +152,7 @@ class Summary:
     frames: FrameCounts
     detections: int
     tracks: int
+    tracks_with_face: int
     tracks_by_class: dict[str, int]
     fps: float
     wall_s: float
@@ -144,6 +160,7 @@ class Summary:
     stages: tuple[StageTime, ...]
     peak_memory_bytes: int
     model: ModelFacts
+    models: tuple[ModelFacts, ...]
     machine: MachineFacts
     options: dict[str, object]
     versions: dict[str, str]

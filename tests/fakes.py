@@ -11,8 +11,9 @@ import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
-from watchline.detectors.detections import Detections
+from watchline.detectors.detections import Detections, FaceDetections
 from watchline.detectors.engine import EngineInfo
+from watchline.pipeline.findings import Findings
 from watchline.streams.frame import ClockSource, Frame, Picture
 from watchline.streams.source import SourceInfo, SourceReport
 from watchline.trackers.state import TrackerState
@@ -33,6 +34,14 @@ def make_detections(*boxes: tuple[float, float, float, float], score: float = 0.
     n = len(boxes)
     xyxy = np.array(boxes, np.float32).reshape(n, 4)
     return Detections(xyxy, np.full(n, score, np.float32), np.full(n, class_id, np.int32))
+
+
+def make_faces(*boxes: tuple[float, float, float, float], score: float = 0.8) -> FaceDetections:
+    """Faces whose landmarks are where a frontal face has them."""
+    plain = make_detections(*boxes, score=score)
+    places = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)
+    corner, size = plain.xyxy[:, None, :2], (plain.xyxy[:, 2:] - plain.xyxy[:, :2])[:, None]
+    return FaceDetections(plain.xyxy, plain.score, plain.class_id, corner + places * size)
 
 
 class ScriptedSource:
@@ -107,15 +116,17 @@ class RecordingSink:
     def __init__(self, fail_at: int | None = None, error: Exception | None = None) -> None:
         self.frames: list[int] = []
         self.tracks: list[Tracks] = []
+        self.findings: list[Findings] = []
         self.closed = 0
         self._fail_at = fail_at
         self._error = error or RuntimeError("the sink broke")
 
-    def write(self, frame: Frame, detections: Detections, tracks: Tracks) -> None:
+    def write(self, frame: Frame, findings: Findings, tracks: Tracks) -> None:
         if frame.sequence == self._fail_at:
             raise self._error
         self.frames.append(frame.sequence)
         self.tracks.append(tracks)
+        self.findings.append(findings)
 
     def close(self) -> None:
         self.closed += 1

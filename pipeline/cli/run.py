@@ -21,6 +21,7 @@ import typer
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.layout import FAMILIES
+from watchline.pipeline.cli.model_options import choose_models
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
 from watchline.pipeline.cli.tracker_options import Backend, Name, Preset, Settings
 from watchline.pipeline.graph import Sampling
@@ -50,27 +51,42 @@ def run(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Results go to DIR/NAME, a folder for each input.")
     ] = Path("watchline-out"),
     model: Annotated[
-        str,
-        typer.Option(metavar="NAME|FILE", help="Catalog name, .pt checkpoint or .onnx.", autocompletion=_model_names),
-    ] = "yolov8n",
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Catalog name, .pt checkpoint or .onnx. The first finds what is tracked; more add faces, poses or "
+            "masks. yolov8n, if left out.",
+            autocompletion=_model_names,
+        ),
+    ] = None,
     family: Annotated[
-        str,
-        typer.Option(metavar="NAME", help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}."),
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="[MODEL=]NAME",
+            help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}. Of several models, say which.",
+        ),
+    ] = None,
     classes: Annotated[
-        str, typer.Option(metavar="A,B", help="Classes to find, such as person,car. All, if left out.")
+        str, typer.Option(metavar="A,B", help="Classes that the first model is to find, such as person,car; else all.")
     ] = "",
     tracker: Name = "bytetrack",
     preset: Preset = "default",
     settings: Settings = None,
     backend: Backend = "auto",
     conf: Annotated[
-        float, typer.Option(min=0, max=1, help="Least score of a detection that begins a track and is saved.")
-    ] = 0.25,
+        list[str] | None,
+        typer.Option(
+            metavar="[MODEL=]SCORE",
+            help="Least score of a detection that begins a track and is saved, of a face that is shown; 0.25, if left "
+            "out. Of several models each may have its own.",
+        ),
+    ] = None,
     iou: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Largest overlap of two detections of a class; else the model's own: 0.3 to 0.7."
+            min=0,
+            max=1,
+            help="Largest overlap of two detections of a class, of the first model; else its own: 0.3 to 0.7.",
         ),
     ] = None,
     imgsz: Annotated[
@@ -111,10 +127,14 @@ def run(
     of the tracker can be set by --set, such as coast_s=0.5 to show for half a second where an unseen object should
     be; a wrong name lists them all. Preset reference has thresholds of its own, whatever --conf is.
 
+    Of several models the first finds what is tracked. Each further one adds to it, one a task: faces to the people
+    they belong to, poses or masks to objects of the same class.
+
     \b
     Examples:
       watchline run shop.mp4
       watchline run shop.mp4 yard.mkv --classes person --fps 10 --out results
+      watchline run shop.mp4 --model yolov8n --model yolov8n-face.pt --conf yolov8n-face.pt=0.4
       watchline run 'stills/*.jpg' --no-video --json
 
     \b
@@ -131,12 +151,13 @@ def run(
         raise UsageError("--fps and --every exclude each other; give one of them")
     if device.lower() not in _DEVICES:
         raise UsageError(f"--device {device}: want one of {', '.join(_DEVICES)}")
+    first, *companions = choose_models(model or [RunOptions().model], family or [], conf or [])
     options = RunOptions(
-        model=model,
+        model=first.model,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
         tracker=TrackerChoice(tracker, preset, tuple(settings or ()), backend),
         sampling=Sampling(every or 1, fps or 0.0, max_frames or 0),
-        conf=conf,
+        conf=RunOptions().conf if first.conf is None else first.conf,
         iou=iou,
         imgsz=imgsz or 0,
         save_detections=save_detections,
@@ -145,7 +166,8 @@ def run(
         threads=threads,
         device=device.lower(),  # type: ignore[arg-type]  # checked above
         overwrite=overwrite,
-        family=family,
+        family=first.family,
+        companions=tuple(companions),
     )
     return_memory_early()
     raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json).run())
@@ -205,7 +227,8 @@ class _Job:
     def _load(self, stop: threading.Event) -> Runner:
         obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror, stop=stop)
         try:
-            runner = Runner(load_model(self._options.model, self._cache, obtain), self._options)
+            models = [load_model(choice.model, self._cache, obtain) for choice in self._options.models]
+            runner = Runner(models, self._options)
         finally:
             if stop.is_set():  # nothing was written yet: there is nothing to finish, and no error worth telling
                 raise KeyboardInterrupt

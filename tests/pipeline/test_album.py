@@ -7,8 +7,10 @@ import tracemalloc
 import cv2
 import numpy as np
 
+from tests.fakes import make_detections, make_faces
 from tests.pipeline.test_annotate import tracks
 from watchline.pipeline.album import Album
+from watchline.pipeline.findings import Findings, Tied
 from watchline.streams.frame import U8, ClockSource, Frame, Picture
 from watchline.trackers.tracks import Tracks
 
@@ -34,7 +36,7 @@ def test_a_track_has_a_card_with_its_times_its_score_and_a_picture() -> None:
     (card,) = album.cards
     assert (card.track_id, card.class_id, card.first_s, card.last_s, card.frames) == (4, 0, 0.0, 0.9, 10)
     assert abs(card.best_score - 0.87) < 1e-6
-    assert size_of(card.crop) == (100, 40)
+    assert size_of(card.view.jpeg) == (100, 40)
     assert card.intervals == [(0.0, 0.9)]
 
 
@@ -43,7 +45,7 @@ def test_what_coasts_was_not_seen() -> None:
     album.add(frame(0, 0.0), tracks((4, 0, (100, 60, 140, 160))))
     album.add(frame(1, 5.0), tracks((4, 0, (100, 60, 180, 220)), (9, 0, (5, 5, 60, 90)), seen=False))
     (card,) = album.cards
-    assert (card.track_id, card.last_s, card.frames, size_of(card.crop)) == (4, 0.0, 1, (100, 40))
+    assert (card.track_id, card.last_s, card.frames, size_of(card.view.jpeg)) == (4, 0.0, 1, (100, 40))
     assert album.track_count == 1
 
 
@@ -52,7 +54,7 @@ def test_the_largest_whole_view_is_kept() -> None:
     views = [(100.0, 60.0, 130.0, 120.0), (100.0, 60.0, 150.0, 200.0), (100.0, 60.0, 120.0, 110.0)]
     for i, box in enumerate(views):
         album.add(frame(i, float(i)), tracks((1, 0, box)))
-    assert size_of(album.cards[0].crop) == (140, 50)
+    assert size_of(album.cards[0].view.jpeg) == (140, 50)
 
 
 def test_a_sharp_view_is_preferred_to_a_blurred_one_of_the_same_size() -> None:
@@ -62,20 +64,20 @@ def test_a_sharp_view_is_preferred_to_a_blurred_one_of_the_same_size() -> None:
         album.add(frame(i, float(i), rgb), tracks((1, 0, (100, 60, 140, 160))))
     for i, rgb in enumerate((NOISE, blurred)):
         sharp_first.add(frame(i, float(i), rgb), tracks((1, 0, (100, 60, 140, 160))))
-    assert album.cards[0].crop == sharp_first.cards[0].crop
+    assert album.cards[0].view.jpeg == sharp_first.cards[0].view.jpeg
 
 
 def test_a_view_that_the_border_cuts_off_gives_way_to_a_whole_one() -> None:
     album = Album(LABELS)
     album.add(frame(0, 0.0), tracks((1, 0, (-20, 60, 40, 170))))
     album.add(frame(1, 1.0), tracks((1, 0, (100, 60, 140, 160))))
-    assert size_of(album.cards[0].crop) == (100, 40)
+    assert size_of(album.cards[0].view.jpeg) == (100, 40)
 
 
 def test_a_box_outside_the_picture_has_a_card_without_a_picture() -> None:
     album = Album(LABELS)
     album.add(frame(0, 0.0), tracks((1, 0, (-50, -50, -10, -10))))
-    assert album.cards[0].crop == b""
+    assert album.cards[0].view.jpeg == b""
 
 
 def test_absences_part_the_presence_and_their_number_is_bounded() -> None:
@@ -145,3 +147,18 @@ def test_twenty_thousand_frames_leave_memory_flat() -> None:
             held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert held[1] - held[0] < 200_000
+
+
+def test_the_best_view_of_a_face_is_kept_and_the_frames_that_show_it_are_counted() -> None:
+    album = Album(LABELS)
+    person = (100.0, 20.0, 180.0, 220.0)
+    views = [(134, 30, 146, 42), (130, 28, 150, 48), (136, 32, 144, 40)]
+    for i, face in enumerate(views):
+        tied = Tied(make_faces(face), np.zeros(1, np.int32))
+        album.add(frame(i, float(i)), tracks((1, 0, person)), Findings(make_detections(person), (tied,)))
+    nobodys = Tied(make_faces((130, 28, 150, 48)), np.full(1, -1, np.int32))
+    album.add(frame(3, 3.0), tracks((1, 0, person)), Findings(make_detections(person), (nobodys,)))
+    (card,) = album.cards
+    assert (card.frames, card.face_frames, album.faced_count) == (4, 3, 1)
+    assert size_of(card.face.jpeg) == (30, 30), "the second, with a quarter around it"
+    assert card.sketch.width == 77

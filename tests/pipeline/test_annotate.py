@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes import make_detections, make_faces
 from watchline.pipeline.annotate import Annotator, clock_text, ink_on, track_colour
+from watchline.pipeline.findings import Findings, Tied
 from watchline.streams.frame import U8
 from watchline.trackers.tracks import Tracks, TrackState
 
@@ -133,3 +135,14 @@ def test_times_read_as_clocks() -> None:
     assert clock_text(59.999) == "01:00.00"
     assert clock_text(3723.5) == "1:02:03.50"
     assert clock_text(-1.25) == "-00:01.25"
+
+
+def test_a_face_has_the_colour_of_its_track_and_one_of_nobody_a_colour_of_its_own() -> None:
+    boxes = (140.0, 120.0, 170.0, 150.0), (400.0, 50.0, 430.0, 80.0)
+    findings = Findings(make_detections((100, 100, 200, 300)), (Tied(make_faces(*boxes), np.array([0, -1], np.int32)),))
+    drawn = Annotator(LABELS).draw(grey(), tracks((7, 0, (100, 100, 200, 300))), 0.0, findings)
+    assert tuple(drawn[135, 140]) == track_colour(7)
+    assert tuple(drawn[132, 149]) == track_colour(7), "the eye on the left"
+    nobodys = tuple(drawn[65, 400])
+    assert nobodys not in ((128, 128, 128), track_colour(7))
+    assert tuple(drawn[62, 409]) == nobodys

@@ -8,8 +8,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tests.fakes import make_detections, make_faces
 from tests.pipeline.test_annotate import tracks
+from watchline.detectors.detections import PoseDetections
 from watchline.pipeline.album import Album
+from watchline.pipeline.findings import Findings, Tied
 from watchline.pipeline.report import render_report
 from watchline.pipeline.stopwatch import StageTime
 from watchline.pipeline.summary import FrameCounts, InputFacts, MachineFacts, ModelFacts, Status, Summary
@@ -41,6 +44,8 @@ def summary(
     warnings: tuple[str, ...] = (),
     outputs: tuple[str, ...] = ("annotated.mp4", "report.html"),
 ) -> Summary:
+    model = ModelFacts("yolov8n", "cd" * 32, "yolov8", "detect", "AGPL-3.0", "cpu", "detect", 4.0, 4.1, 200, 0)
+    faces = ModelFacts("faces.onnx", "ef" * 32, "yunet", "face", "MIT", "cpu", "face", 1.0, 1.0, 30, 7)
     return Summary(
         status=status,
         warnings=warnings,
@@ -48,13 +53,15 @@ def summary(
         frames=FrameCounts(100, 100, 100, {}, 0, 0),
         detections=200,
         tracks=album.track_count,
+        tracks_with_face=album.faced_count,
         tracks_by_class=dict(album.tracks_by_class),
         fps=30.0,
         wall_s=3.3,
         cpu_s=5.0,
         stages=(StageTime("decode", 1.0, 1.0), StageTime("detect", 4.0, 4.1)),
         peak_memory_bytes=200_000_000,
-        model=ModelFacts("yolov8n", "cd" * 32, "yolov8", "detect", "AGPL-3.0"),
+        model=model,
+        models=(model, faces) if album.faced_count else (model,),
         machine=MachineFacts("cpu", "CPUExecutionProvider", "onnxruntime 1", "", 2, 1, "native", "bytetrack (python)"),
         options={"conf": 0.25},
         versions={"watchline": "0"},
@@ -130,3 +137,43 @@ def test_five_hundred_tracks_keep_their_lanes_apart_and_the_page_within_bounds()
         assert float(left[1]) >= lanes.get(top[1], -1.0)
         lanes[top[1]] = float(left[1]) + float(width[1])
         assert lanes[top[1]] <= 100.01
+
+
+def with_faces(count: int) -> Album:
+    """Tracks of poses and faces; the face of each is seen in one of two frames."""
+    album = Album(("person", "car"))
+    keypoints = np.full((1, 17, 3), [140, 120, 0.9], np.float32)
+    first = make_detections((100, 20, 180, 220))
+    poses = PoseDetections(first.xyxy, first.score, first.class_id, keypoints)
+    for i in range(2 * count):
+        frame = Frame("yard", i, i / 2, 0.0, ClockSource.FILE, Picture.from_rgb(NOISE))
+        tied = Tied(make_faces((130, 28, 150, 48)), np.array([-(i % 2)], np.int32))
+        album.add(frame, tracks((i // 2 + 1, 0, (100, 20, 180, 220))), Findings(poses, (tied,)))
+    return album
+
+
+def test_a_card_shows_the_skeleton_and_the_face_of_its_track() -> None:
+    html = render_report(summary(album := with_faces(2)), album)
+    page = Page(html)
+    assert album.faced_count == 2
+    assert [a["viewbox"] for a in page.all("svg")][1:] == ["0 0 77 192"] * 2
+    assert sum(a.get("class") == "face" for a in page.all("img")) == 2
+    assert html.count("face in 1 of 2 frames") == 2
+    assert "faces.onnx (yunet face)" in html
+    assert "30 found, 7 of them of no track" in html
+
+
+def test_sketches_can_be_hidden_without_a_script() -> None:
+    html = render_report(summary(album := with_faces(1)), album)
+    (box,) = [a for a in Page(html).all("input") if a.get("type") == "checkbox"]
+    assert (box["id"], "checked" in box) == ("sketches", True)
+    assert "#sketches:not(:checked) ~ .cards svg" in html
+    plain = render_report(summary(album := filled(1)), album)
+    assert 'id="sketches"' not in plain
+    assert "face in" not in plain
+
+
+def test_sketches_and_faces_keep_the_page_small() -> None:
+    few, many = (len(render_report(summary(album := with_faces(count)), album)) for count in (10, 30))
+    # As text, of pure noise, the view is 14 KB and the face 2 KB; what is drawn over them is less than 1.
+    assert (many - few) / 20 < 20_000

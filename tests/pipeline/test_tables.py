@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tests.fakes import LABELS, OneTrackTracker, make_detections, make_frame
+from tests.fakes import LABELS, OneTrackTracker, make_detections, make_faces, make_frame
 from watchline.detectors.detections import Detections, FaceDetections, MaskDetections, PoseDetections
+from watchline.pipeline.findings import Findings, Tied
 from watchline.pipeline.tables import Tables
 from watchline.trackers.tracks import Tracks
 
@@ -16,8 +18,8 @@ def write(folder: Path, save_detections: bool = True) -> None:
     tracker = OneTrackTracker()
     for sequence, score in ((0, 0.9), (4, 0.2)):
         detections = make_detections((1.0004, 2, 11.25, 22), score=score)
-        tables.write(make_frame(sequence), detections, tracker.update(detections, 0.0))
-    tables.write(make_frame(5), Detections.empty(), Tracks.empty())
+        tables.write(make_frame(sequence), Findings(detections), tracker.update(detections, 0.0))
+    tables.write(make_frame(5), Findings(Detections.empty()), Tracks.empty())
     tables.close()
 
 
@@ -56,7 +58,7 @@ def test_detections_are_saved_only_when_asked(tmp_path: Path) -> None:
 def written(folder: Path, found: Detections) -> dict[str, object]:
     """The one track and the one detection of a frame, which must say the same."""
     tables = Tables(folder, LABELS, save_detections=True, least_score=0.25)
-    tables.write(make_frame(0), found, OneTrackTracker().update(found, 0.0))
+    tables.write(make_frame(0), Findings(found), OneTrackTracker().update(found, 0.0))
     tables.close()
     (track,), (detection,) = (json.loads((folder / name).read_text())[key] for name, key in OUTPUTS)
     shape = {key: track[key] for key in ("keypoints", "landmarks", "mask") if key in track}
@@ -89,3 +91,51 @@ def test_a_mask_is_written_as_runs_down_the_columns_of_the_frame(tmp_path: Path)
         "size": [frame.height, frame.width],
         "counts": [*counts, frame.height * frame.width - sum(counts)],
     }
+
+
+def faces_written(folder: Path, first: Detections, owner: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The lines of tracks.jsonl and detections.jsonl of a frame with one face."""
+    tables = Tables(folder, LABELS, save_detections=True, least_score=0.25, companions=[0.25])
+    findings = Findings(first, (Tied(make_faces((14, 21, 18, 25)), np.array([owner], np.int32)),))
+    tables.write(make_frame(0), findings, OneTrackTracker().update(first, 0.0))
+    tables.close()
+    assert (tables.tallies[1].found, tables.tallies[1].without_track) == (1, owner != 0)
+    tracks, detections = (json.loads((folder / name).read_text()) for name, _ in OUTPUTS)
+    return tracks, detections
+
+
+FACE = {
+    "score": 0.8,
+    "xyxy": [14.0, 21.0, 18.0, 25.0],
+    "landmarks": [[15.2, 22.6], [16.8, 22.6], [16.0, 23.4], [15.4, 24.2], [16.6, 24.2]],
+}
+
+
+def test_a_face_is_written_with_the_person_that_it_belongs_to(tmp_path: Path) -> None:
+    for line, key in zip(faces_written(tmp_path, PLAIN, owner=0), ("tracks", "detections"), strict=True):
+        assert line[key][0]["face"] == FACE
+        assert line["faces"] == []
+
+
+def test_a_face_that_belongs_to_nobody_is_written_beside_the_tracks(tmp_path: Path) -> None:
+    for line, key in zip(faces_written(tmp_path, PLAIN, owner=-1), ("tracks", "detections"), strict=True):
+        assert "face" not in line[key][0]
+        assert line["faces"] == [FACE]
+
+
+def test_a_face_whose_person_is_not_written_is_not_lost(tmp_path: Path) -> None:
+    faint = make_detections((0, 0, 5, 5), (10, 20, 30, 40), score=0.2)  # the tracker of this test follows the first
+    tracks, detections = faces_written(tmp_path, faint, owner=1)
+    assert tracks["faces"] == detections["faces"] == [FACE]
+    assert detections["detections"] == []
+
+
+def test_a_pose_of_another_model_is_written_as_the_objects_own(tmp_path: Path) -> None:
+    points = np.full((1, 2, 3), 0.5, np.float32)
+    tables = Tables(tmp_path, LABELS, save_detections=False, least_score=0.25, companions=[0.25])
+    tied = Tied(PoseDetections(PLAIN.xyxy, PLAIN.score, PLAIN.class_id, points), np.array([0], np.int32))
+    tables.write(make_frame(0), Findings(PLAIN, (tied,)), OneTrackTracker().update(PLAIN, 0.0))
+    tables.close()
+    line = json.loads((tmp_path / "tracks.jsonl").read_text())
+    assert line["tracks"][0]["keypoints"] == [[0.5, 0.5, 0.5]] * 2
+    assert "faces" not in line, "no model looks for faces"

@@ -92,7 +92,7 @@ def test_twenty_thousand_frames_run_in_flat_memory(tmp_path: Path) -> None:
     def on_progress(_progress: Progress) -> None:
         next(ticks)
 
-    runner = Runner(Model("tiny", "0" * 64, tmp_path), RunOptions(imgsz=160, threads=2), churning_engine())
+    runner = Runner([Model("tiny", "0" * 64, tmp_path)], RunOptions(imgsz=160, threads=2), [churning_engine()])
     summary = runner.run(LoopedSource(clip, FRAMES), str(clip), tmp_path / "out", threading.Event(), on_progress)
     assert summary.status == "complete"
     assert summary.frames.processed == FRAMES
