@@ -13,6 +13,8 @@ from watchline.detectors.heads.cells import cell_count
 from watchline.streams.errors import ModelError
 
 LEVELS: Final = (8, 16, 32)
+LANDMARKS: Final = (5, 2)  # of a face, and numbers each
+END_TO_END: Final = ("num_dets", "det_boxes", "det_scores", "det_classes")
 LEVEL_SETS: Final = (LEVELS, (8, 16, 32, 64), (4, 8, 16, 32))
 
 
@@ -99,20 +101,41 @@ def _raw_anchored(
 def rows_of_seven(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     """Returns the card of a YOLOv7 export that suppresses by itself: rows of picture, box, class and score."""
     if not labels:
-        raise ModelError(
-            f"a finished YOLOv7 network ({facts.shown()}) does not say how many classes it has, nor their names; "
-            "export it without end-to-end suppression, or import its checkpoint"
-        )
+        raise _nameless(facts, "yolov7")
     return ModelCard("yolov7", "detect", labels, LEVELS, layout="finished", outputs=facts.names[:1], batched=False)
 
 
-def yolov6(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
-    """Returns the card of a YOLOv6: decoded rows of box, a one, and classes, one row a cell."""
-    shape = next(iter(facts.shapes.values()))
-    expect_fits(facts, "yolov6", len(shape) == 3 and shape[2] > 5, "(1, cells, 5 + classes)")
+def four_outputs(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
+    """Returns the card of a YOLOv6 or YOLOv7 export that suppresses by itself and answers num_dets and three more."""
+    if family not in ("yolov6", "yolov7"):
+        raise ModelError(
+            f"a network that suppresses by itself ({facts.shown()}); of those with such outputs YOLOv6's and YOLOv7's "
+            "are read: say --family yolov6 or --family yolov7, or export it without end-to-end suppression"
+        )
+    if not labels:
+        raise _nameless(facts, family)
+    missing = [name for name in END_TO_END if name not in facts.shapes]
+    expect_fits(facts, family, not missing, ", ".join(END_TO_END))
+    return ModelCard(family, "detect", labels, LEVELS, layout="finished", outputs=END_TO_END, batched=False)
+
+
+def _nameless(facts: Facts, family: str) -> ModelError:
+    """Returns the error that says that a finished network hides its classes."""
+    return ModelError(
+        f"a finished {family.replace('yolo', 'YOLO')} network ({facts.shown()}) does not say how many classes it has, "
+        "nor their names; export it without end-to-end suppression, import its checkpoint, or write the names into its "
+        'metadata, as a list under "names"'
+    )
+
+
+def yolov6(facts: Facts, task: str, labels: tuple[str, ...]) -> ModelCard:
+    """Returns the card of a YOLOv6: decoded rows of box, of a face's landmarks, a one, and classes, one row a cell."""
+    shape, points = next(iter(facts.shapes.values())), LANDMARKS if task == "face" else (0, 0)
+    first = 5 + points[0] * points[1]
+    expect_fits(facts, f"yolov6 {task}", len(shape) == 3 and shape[2] > first, f"(1, cells, {first} + classes)")
     strides = strides_of(facts, "yolov6", shape[1], 1)
-    names = class_names(labels, shape[2] - 5, "detect")
-    return ModelCard("yolov6", "detect", names, strides, outputs=facts.names[:1], iou=0.45)
+    names = class_names(labels, shape[2] - first, task)
+    return ModelCard("yolov6", task, names, strides, keypoints=points, outputs=facts.names[:1], iou=0.45)
 
 
 def yolox(facts: Facts, labels: tuple[str, ...], layout: str) -> ModelCard:

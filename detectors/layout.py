@@ -17,6 +17,8 @@ import numpy as np
 
 from watchline.detectors.card import ModelCard
 from watchline.detectors.family_cards import (
+    END_TO_END,
+    LANDMARKS,
     LEVEL_SETS,
     LEVELS,
     Facts,
@@ -24,6 +26,7 @@ from watchline.detectors.family_cards import (
     centerface,
     class_names,
     expect_fits,
+    four_outputs,
     rows_of_seven,
     scrfd,
     strides_of,
@@ -42,6 +45,7 @@ _FACE: Final = (5, 3)
 FAMILIES: Final = (
     "yolov5",
     "yolov6",
+    "yolov6-face",
     "yolov7",
     "yolov7-face",
     "yolov7-pose",
@@ -207,8 +211,8 @@ def _outputs(card: ModelCard, facts: Facts) -> tuple[str, ...]:
 def _by_names(facts: Facts) -> ModelCard | None:
     if "cls_8" in facts.shapes and "obj_8" in facts.shapes:
         return yunet(facts)
-    if "num_dets" in facts.shapes:
-        raise ModelError("a network finished for TensorRT (num_dets, ...); export it without end-to-end suppression")
+    if END_TO_END[0] in facts.shapes:
+        return four_outputs(facts, "", ())
     return None
 
 
@@ -267,14 +271,22 @@ def _bare_anchored(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
 
 def _anchor_free(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     """Tells YOLOX from YOLOv6, whose outputs have one shape, by what they make of a grey picture."""
-    if (next(iter(facts.probe().values()))[..., 4] == 1).all():
-        return yolov6(facts, labels)
+    for task in ("detect", "face"):
+        if _is_yolov6(facts, task):
+            return yolov6(facts, task, labels)
     if _is_raw(facts):
         return yolox(facts, labels, "raw")
     raise ModelError(
         f"outputs {facts.shown()} may be YOLOX's or another's, and how to feed it cannot be told; say "
         "--family yolox or --family yolov6"
     )
+
+
+def _is_yolov6(facts: Facts, task: str) -> bool:
+    """Returns whether it puts a one, as YOLOv6 does, where other networks put how sure they are of an object."""
+    rows = next(iter(facts.probe().values()))
+    column = 4 + (LANDMARKS[0] * LANDMARKS[1] if task == "face" else 0)
+    return rows.shape[-1] > column + 1 and bool((rows[..., column] == 1).all())
 
 
 def _is_raw(facts: Facts) -> bool:
@@ -292,6 +304,8 @@ def _as_said(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
     if any(facts.keypoints):
         keypoints = (facts.keypoints[0], facts.keypoints[1])
     first = next(iter(facts.shapes.values()))
+    if END_TO_END[0] in facts.shapes:
+        return four_outputs(facts, family, labels)
     if base == "yunet":
         return yunet(facts)
     if base == "centerface":
@@ -306,7 +320,9 @@ def _as_said(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
             return rows_of_seven(facts, labels)
         return anchored(facts, base, task or "detect", keypoints, labels)
     if base == "yolov6":
-        return yolov6(facts, labels)
+        card = yolov6(facts, task or "detect", labels)
+        expect_fits(facts, family, not task or _is_yolov6(facts, task), "box, landmarks, a one and classes")
+        return card
     expect_fits(facts, "yolox", len(first) == 3 and first[1] > 0 and first[2] > 5, "(1, cells, 5 + classes)")
     return yolox(facts, labels, "raw" if _is_raw(facts) else "decoded")
 

@@ -18,6 +18,8 @@ class Head:
     Attributes:
         classes: how many scores a row.
         strides: pixels a cell, a level.
+        points_first: whether the points come right behind the box, before objectness and classes.
+        unbounded: whether nothing keeps widths and heights positive, so that a box of nothing may have negative ones.
         anchors: boxes a cell; 0 for a head without anchor boxes, which has one.
         keypoints: points a box, and values a point: 2 for x and y in pixels, 3 with its score.
         masks: mask coefficients a box.
@@ -28,6 +30,8 @@ class Head:
 
     classes: int
     strides: tuple[int, ...]
+    points_first: bool = False
+    unbounded: bool = False
     anchors: int = 0
     keypoints: tuple[int, int] = (0, 0)
     masks: int = 0
@@ -40,6 +44,18 @@ class Head:
         """How many numbers the head answers about one box."""
         points, values = self.keypoints
         return 4 + bool(self.anchors) + self.classes + points * values + self.masks
+
+    @property
+    def scores(self) -> slice:
+        """Where in a row objectness, if any, and classes are."""
+        start = 4 + (self.keypoints[0] * self.keypoints[1] if self.points_first else 0)
+        return slice(start, start + bool(self.anchors) + self.classes)
+
+    @property
+    def points(self) -> slice:
+        """Where in a row the points are."""
+        start = 4 if self.points_first else self.scores.stop
+        return slice(start, start + self.keypoints[0] * self.keypoints[1])
 
     def shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
         """Returns the shapes of its outputs for one picture of this size in pixels, without a batch dimension."""

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from watchline.detectors.card import ModelCard
+from watchline.detectors.family_cards import class_names
 from watchline.detectors.importer.blocks import TORCH_BLOCKS, Block, Emitter
 from watchline.detectors.importer.checkpoint import Checkpoint
 from watchline.detectors.importer.graph import Graph, Value
 from watchline.detectors.importer.head import Head
 from watchline.detectors.importer.modules import Module
 from watchline.detectors.importer.pickled import Record
+from watchline.detectors.importer.yolov6 import YOLOV6
 from watchline.detectors.importer.yolov7 import YOLOV7_BLOCKS
-from watchline.detectors.importer.yolov7_lite import YOLOV7_LITE_BLOCKS
+from watchline.detectors.importer.yolov7_lite import YOLOV7_LITE_BLOCKS, YOLOV8_LITE_BLOCKS
 from watchline.detectors.importer.yolov8 import YOLOV8_BLOCKS
 from watchline.detectors.licences import spdx
 
@@ -30,7 +32,7 @@ class Family:
     Attributes:
         family: as in the card.
         tasks: by the name of the last module.
-        blocks: all that such a network may hold.
+        blocks: all that such a network may hold; the network itself too, where it is not a list of layers.
         iou: largest overlap of two detections of a class that its own programs leave.
     """
 
@@ -40,8 +42,10 @@ class Family:
     iou: float
 
 
-_YOLOV8: Final = {**TORCH_BLOCKS, **YOLOV8_BLOCKS}
+_YOLOV8: Final = {**TORCH_BLOCKS, **YOLOV8_BLOCKS, **YOLOV8_LITE_BLOCKS}
 _YOLOV7: Final = {**TORCH_BLOCKS, **YOLOV7_BLOCKS, **YOLOV7_LITE_BLOCKS}
+# A network that is one module is its own last one; what its head answers tells faces from other objects.
+_YOLOV6: Final = {"Model": "detect", "Model with landmarks": "face"}
 # By the dotted name of the class of the whole network.
 FAMILIES: Final[Mapping[str, Family]] = {
     "ultralytics.nn.tasks.DetectionModel": Family("yolov8", {"Detect": "detect"}, _YOLOV8, 0.7),
@@ -50,6 +54,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "models.yolo.Model": Family(
         "yolov7", {"Detect": "detect", "IDetect": "detect", "IAuxDetect": "detect", "IKeypoint": "pose"}, _YOLOV7, 0.45
     ),
+    "yolov6.models.yolo.Model": Family("yolov6", _YOLOV6, YOLOV6, 0.45),
+    "yolov6.models.yolo_lite.Model": Family("yolov6", _YOLOV6, YOLOV6, 0.45),
 }
 _FACE_POINTS: Final = 5  # eyes, nose, corners of the mouth
 
@@ -110,8 +116,7 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None, batch: int = 0, 
             for name, family in FAMILIES.items()
         )
         raise checkpoint.refusal(f"a network of class {network.name} is not supported; supported: {known}")
-    network.expect("*", "model", "")
-    layers = network.child("model").at("model").children()
+    layers = _layers(network, family)
     graph = Graph(size, _picture_channels(layers), batch, raw=raw)
     emitter = Emitter(graph, family.blocks, checkpoint.limits.nodes)
     outputs: list[Value] = []
@@ -125,9 +130,7 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None, batch: int = 0, 
     head = emitter.head
     if size and any(side % max(head.strides) for side in size):
         raise checkpoint.refusal(f"size {size[0]}x{size[1]} is not a multiple of {max(head.strides)}")
-    labels = _labels(network, head.classes)
-    if task == "pose" and head.keypoints[0] == _FACE_POINTS and (family.family == "yolov7" or labels == ("face",)):
-        task = "face"  # the class of the network does not tell faces from people
+    task, labels = _task_and_labels(network, family, task, head)
     card = ModelCard(
         family.family,
         task,
@@ -141,6 +144,26 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None, batch: int = 0, 
         anchors=head.sizes if head.raw else (),
     )
     return Network(graph, head, card)
+
+
+def _layers(network: Module, family: Family) -> list[Module]:
+    """Returns what is run one after the other: the network's layers, or itself where its family knows it as one."""
+    if network.name in family.blocks:
+        return [network]
+    network.expect("*", "model", "")
+    return network.child("model").at("model").children()
+
+
+def _task_and_labels(network: Module, family: Family, task: str, head: Head) -> tuple[str, tuple[str, ...]]:
+    """Returns the task, for the class of a network does not tell faces from people or things, and the class names."""
+    if family.family == "yolov6":
+        task = "face" if head.keypoints[0] else task
+        if not network.has("names"):  # only a training by its authors' program leaves them behind
+            return task, class_names((), head.classes, task)
+    labels = _labels(network, head.classes)
+    if task == "pose" and head.keypoints[0] == _FACE_POINTS and (family.family == "yolov7" or labels == ("face",)):
+        task = "face"
+    return task, labels
 
 
 def count_parameters(network: Module) -> int:

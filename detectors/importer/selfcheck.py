@@ -54,13 +54,11 @@ def check(model: bytes, card: ModelCard, head: Head, size: tuple[int, int] | Non
 
 
 def _check_rows(rows: NDArray[np.float32], head: Head, name: str) -> None:
-    """Checks boxes (anchors, channels): sizes are not negative, scores lie in [0, 1]."""
-    if rows[:, 2:4].min() < 0:
+    """Checks boxes (anchors, channels): sizes are not negative where that is kept, scores lie in [0, 1]."""
+    if not head.unbounded and rows[:, 2:4].min() < 0:
         raise ModelError(f"self-check: its boxes for a {name} picture are smaller than nothing")
-    first = 4 + bool(head.anchors) + head.classes
-    points, values = head.keypoints
-    certain = [rows[:, 4:first]]
-    if values == _WITH_SCORE:
-        certain.append(rows[:, first : first + points * values][:, 2::3])
+    certain = [rows[:, head.scores]]
+    if head.keypoints[1] == _WITH_SCORE:
+        certain.append(rows[:, head.points][:, 2::3])
     if any(scores.min() < 0 or scores.max() > 1 for scores in certain):
         raise ModelError(f"self-check: its scores for a {name} picture leave 0 to 1")

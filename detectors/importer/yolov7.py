@@ -78,23 +78,43 @@ def rep_conv(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
             raise module.refusal("it has one convolution and branches as well")
         return chain(emitter, module, x, "rbr_reparam", "act")
     dense, point = (_pair(module.child(name)) for name in ("rbr_dense", "rbr_1x1"))
+    return emitter.emit(module.child("act"), [added(emitter, module, x, dense, point)])
+
+
+def added(
+    emitter: Emitter,
+    module: Module,
+    x: Value,
+    dense: tuple[Module, Module | None],
+    point: tuple[Module, Module | None],
+) -> Value:
+    """Returns what the branches of a RepVGG block give in sum, as one convolution.
+
+    Args:
+        emitter: writes the graph.
+        module: the block; its child rbr_identity, if any, is the normalisation of the map itself.
+        x: its input.
+        dense: the 3 by 3 convolution and its normalisation, None where that is folded in already.
+        point: the 1 by 1 convolution, likewise.
+
+    Source: Ding et al., "RepVGG", 2021.
+    """
     moves = window(dense[0])
     beside = window(point[0])
     if (moves.kernel, beside.kernel, beside.padding, beside.stride) != (_KERNEL, 1, 0, moves.stride):
         raise module.refusal("its branches do not move alike")
     weight, bias = kernel(emitter, dense[0], x.channels, dense[1])
-    added, shift = kernel(emitter, point[0], x.channels, point[1])
-    if added.shape[:2] != weight.shape[:2]:
+    beside_weight, shift = kernel(emitter, point[0], x.channels, point[1])
+    if beside_weight.shape[:2] != weight.shape[:2]:
         raise module.refusal("its branches have other groups")
     centre = weight[:, :, 1, 1]  # a view
-    centre += added[:, :, 0, 0]
+    centre += beside_weight[:, :, 0, 0]
     bias = bias + shift
     if module.has("rbr_identity"):
         factor, offset = _identity(module, weight.shape, x, moves.stride)
         centre += factor
         bias = bias + offset
-    y = emitter.graph.conv(x, weight, bias, moves, module.path + ".conv")
-    return emitter.emit(module.child("act"), [y])
+    return emitter.graph.conv(x, weight, bias, moves, module.path + ".conv")
 
 
 def _pair(branch: Module) -> tuple[Module, Module]:

@@ -1,4 +1,4 @@
-"""The blocks of the light YOLOv7 networks for faces and plates.
+"""The blocks of the light YOLOv7 networks for faces and plates, and of the light YOLOv8 networks for faces.
 
 Source: behaviour of the modules of these names in the authors' programs; channel shuffle: Ma et al., "ShuffleNet V2",
 2018.
@@ -14,7 +14,7 @@ import numpy as np
 from watchline.detectors.importer.blocks import Block, Emitter, convolution
 from watchline.detectors.importer.graph import Value
 from watchline.detectors.importer.modules import Module
-from watchline.detectors.importer.yolov7 import chain
+from watchline.detectors.importer.yolov7 import chain, inner
 
 _NORM: Final = "torch.nn.modules.batchnorm.BatchNorm2d"
 
@@ -79,9 +79,16 @@ def normalised(emitter: Emitter, branch: Module, x: Value) -> Value:
     return x
 
 
-YOLOV7_LITE_BLOCKS: Final[Mapping[str, Block]] = {
-    "models.common.ADD": Block(weighted_sum, attributes="a", inputs=2),
-    "models.common.DWConvblock": Block(separable, attributes="p", children="conv1 bn1 act1 conv2 bn2 act2"),
-    "models.common.Shuffle_Block": Block(shuffle, attributes="stride", children="branch1 branch2"),
-    "models.common.StemBlock": Block(stem, children="stem_1 stem_2a stem_2b stem_2p stem_3"),
+_LAYERS: Final[Mapping[str, Block]] = {
+    "ADD": Block(weighted_sum, attributes="a", inputs=2),
+    "DWConvblock": Block(separable, attributes="p", children="conv1 bn1 act1 conv2 bn2 act2"),
+    "Shuffle_Block": Block(shuffle, attributes="stride", children="branch1 branch2"),
+    "StemBlock": Block(stem, children="stem_1 stem_2a stem_2b stem_2p stem_3"),
+}
+YOLOV7_LITE_BLOCKS: Final[Mapping[str, Block]] = {f"models.common.{name}": block for name, block in _LAYERS.items()}
+_POOLS: Final = {name: Block(inner, attributes="n", children="m") for name in ("MP", "SP", "SPF")}
+YOLOV8_LITE_BLOCKS: Final[Mapping[str, Block]] = {
+    f"ultralytics.nn.modules.{where}{name}": block
+    for where in ("", "block.")
+    for name, block in {**_LAYERS, **_POOLS}.items()
 }

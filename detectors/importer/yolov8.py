@@ -60,6 +60,31 @@ def c2f(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
     return emitter.emit(module.child("cv2"), [emitter.graph.concat(maps, module.path + ".join")])
 
 
+def c2(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
+    """Splits its channels in two, sends one half down a chain, and joins its end and the other half."""
+    first = module.child("cv1")
+    if emitter.block(first).emit is not conv:
+        raise first.refusal("expected a Conv")
+    left, right = _conv_parts(emitter, first, inputs[0], (".left", ".right"))
+    left = emitter.emit(module.child("m"), [left])
+    return emitter.emit(module.child("cv2"), [emitter.graph.concat([left, right], module.path + ".join")])
+
+
+def ghost_conv(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
+    """A convolution for one half of the channels, and a convolution of each of these for the other half.
+
+    Source: Han et al., "GhostNet", 2020.
+    """
+    x = emitter.emit(module.child("cv1"), inputs)
+    return emitter.graph.concat([x, emitter.emit(module.child("cv2"), [x])], module.path)
+
+
+def ghost_bottleneck(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
+    """A chain and a shortcut around it, added."""
+    moved, beside = (emitter.emit(module.child(name), inputs) for name in ("conv", "shortcut"))
+    return emitter.graph.add(moved, beside, module.path)
+
+
 def c3(emitter: Emitter, module: Module, inputs: list[Value]) -> Value:
     """A chain beside one convolution, joined."""
     chain = emitter.emit(module.child("m"), [emitter.emit(module.child("cv1"), inputs)])
@@ -95,11 +120,16 @@ def _with_old_names(blocks: Mapping[str, Block]) -> dict[str, Block]:
 YOLOV8_BLOCKS: Final[Mapping[str, Block]] = _with_old_names(
     {
         "block.Bottleneck": Block(bottleneck, attributes="add", children="cv1 cv2"),
+        "block.C2": Block(c2, attributes="c", children="cv1 cv2 m"),
         "block.C2f": Block(c2f, attributes="c", children="cv1 cv2 m"),
         "block.C3": Block(c3, children="cv1 cv2 cv3 m"),
+        "block.C3Ghost": Block(c3, children="cv1 cv2 cv3 m"),
+        "block.GhostBottleneck": Block(ghost_bottleneck, children="conv shortcut"),
         "block.SPPF": Block(sppf, attributes="n add", children="cv1 cv2 m"),
         "conv.Concat": Block(concat, attributes="d", inputs=0),
         "conv.Conv": Block(conv, attributes="forward", children="conv bn act"),
+        "conv.DWConv": Block(conv, attributes="forward", children="conv bn act"),
+        "conv.GhostConv": Block(ghost_conv, children="cv1 cv2"),
         "block.Proto": Block(proto, children="cv1 upsample cv2 cv3"),
         "head.Detect": Block(detect, attributes=_DETECT, children="cv2 cv3 dfl", inputs=0),
         "head.Pose": Block(pose, attributes=_DETECT + " kpt_shape nk detect", children="cv2 cv3 cv4 dfl", inputs=0),

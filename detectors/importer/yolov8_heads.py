@@ -12,6 +12,7 @@ import numpy as np
 
 from watchline.detectors.heads.raw_yolov8 import BINS
 from watchline.detectors.importer.blocks import Emitter
+from watchline.detectors.importer.checkpoint import Numbers
 from watchline.detectors.importer.graph import Graph, Value
 from watchline.detectors.importer.head import Head
 from watchline.detectors.importer.modules import Module
@@ -186,13 +187,24 @@ def _expected_distances(graph: Graph, dfl: Module, sides: str, bins: int) -> str
     if dfl.name.rpartition(".")[2] != "DFL" or dfl.integer("c1") != bins:
         raise dfl.refusal(f"expected a DFL of {bins} bins")
     dfl.expect("c1", "conv", "")
-    weights = dfl.child("conv").numbers("weight", (1, bins, 1, 1)).reshape(bins, 1).astype(np.float32)
-    name = dfl.path
-    bars = graph.node("Reshape", [sides, graph.integers([0, 4, bins, -1])], name + ".bars")
+    weights = dfl.child("conv").numbers("weight", (1, bins, 1, 1)).reshape(bins)
+    return expected_distances(graph, sides, weights, dfl.path)
+
+
+def expected_distances(graph: Graph, sides: str, weights: Numbers, name: str) -> str:
+    """Returns (batch, 4, anchors): the mean of each of four distributions.
+
+    Args:
+        graph: is written.
+        sides: logits, (batch, 4 * bins, anchors).
+        weights: what each bin stands for, (bins,).
+        name: of the nodes.
+    """
+    bars = graph.node("Reshape", [sides, graph.integers([0, 4, len(weights), -1])], name + ".bars")
     bars = graph.node("Transpose", [bars], name + ".last", {"perm": [0, 1, 3, 2]})
     bars = graph.node("Softmax", [bars], name + ".softmax", {"axis": 3})
-    means = graph.node("MatMul", [bars, graph.constant(weights, name + ".weight")], name + ".mean")
-    return graph.node("Squeeze", [means, graph.integers([3])], name)
+    column = graph.constant(weights.astype(np.float32)[:, None], name + ".weight")
+    return graph.node("Squeeze", [graph.node("MatMul", [bars, column], name + ".mean"), graph.integers([3])], name)
 
 
 def _grid(graph: Graph, maps: list[Value], path: str) -> tuple[str, str]:
@@ -245,3 +257,14 @@ def _boxes(graph: Graph, distances: str, points: str, strides: str, path: str) -
     size = graph.node("Sub", [end, start], path + ".span")
     cells = graph.node("Concat", [centre, size], path + ".cells", {"axis": 1})
     return graph.node("Mul", [cells, strides], path + ".boxes")
+
+
+def placed(graph: Graph, distances: str, maps: list[Value], path: str) -> tuple[str, str, str]:
+    """Returns boxes whose sides lie `distances` (batch, 4, anchors) from the centres of the cells of `maps`.
+
+    Returns:
+        Names of the boxes (batch, 4, anchors): centre x, centre y, width, height in pixels; of the centres (1, 2,
+        anchors) in cells; of the pixels a cell (1, 1, anchors).
+    """
+    points, strides = _grid(graph, maps, path)
+    return _boxes(graph, distances, points, strides, path), points, strides

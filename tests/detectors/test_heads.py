@@ -192,6 +192,16 @@ class TestAnchorFree:
 
 
 class TestFaces:
+    def test_yolov6(self) -> None:
+        card = ModelCard("yolov6", "face", ("face", "mask"), STRIDES, keypoints=(5, 2))
+        output = np.zeros((len(CELLS), 17), np.float32)
+        output[5] = [10, 20, 4, 6, *range(10), 1, 0.2, 0.9]
+        output[6] = [10, 20, 4, 6, *range(10), 1, 0.2, 0.1]
+        found = read(card, output)
+        assert (found.xyxy.tolist(), found.class_id.tolist()) == ([[8, 17, 12, 23]], [1])
+        marks = [[x, x + 1, pytest.approx(0.9)] for x in range(0, 10, 2)]
+        assert points_of(found).tolist() == [marks]
+
     def test_scrfd(self) -> None:
         rows = noise(5, len(CELLS) * 2, 15, low=-1, high=1)
         rows[:, 0] = np.abs(rows[:, 0])
@@ -246,6 +256,21 @@ class TestFinished:
         found = read(card, np.array([[0, 1, 2, 3, 4, 1, 0.5]], np.float32))
         assert (found.score.tolist(), found.class_id.tolist()) == ([0.5], [1])
 
+    def test_of_four_outputs_only_so_many_rows_count_as_the_first_says(self) -> None:
+        card = ModelCard("yolov6", "detect", ("a", "b"), STRIDES, layout="finished", batched=False)
+        boxes = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+        scores, classes = np.array([[0.9, 0.5, 0.7]], np.float32), np.array([[1, 0, -1]])
+        found = read(card, np.array([[2]]), boxes, scores, classes)
+        assert (found.xyxy.tolist(), found.class_id.tolist()) == ([[0, 1, 2, 3], [4, 5, 6, 7]], [1, 0])
+        assert [str(a.dtype) for a in (found.xyxy, found.score, found.class_id)] == ["float32", "float32", "int32"]
+        assert len(read(card, np.array([[0]]), boxes, scores, classes)) == 0
+        assert len(read(card, np.array([[2]]), boxes, scores, classes, least=0.6)) == 1
+        for count in (-1, 4):
+            with pytest.raises(ModelError, match=f"found {count} objects, and gives 3"):
+                read(card, np.array([[count]]), boxes, scores, classes)
+        with pytest.raises(ModelError, match=r"the network's output is \(1, 3\), a finished head of 3 rows has"):
+            read(card, scores, boxes, scores, classes)
+
     def test_poses_and_masks_follow_the_class(self) -> None:
         pose = ModelCard("yolov8", "pose", ("a",), STRIDES, layout="finished", keypoints=(1, 3))
         assert points_of(read(pose, np.array([[1, 2, 3, 4, 0.9, 0, 7, 8, 0.5]], np.float32))).tolist() == [
@@ -264,6 +289,7 @@ def test_an_answer_of_another_shape_is_refused_by_every_head(key: tuple[str, str
     card = ModelCard(family, task, ("a", "b"), STRIDES, layout=layout, keypoints=(5, 3), anchors=tuple(range(1, 19)))
     wrong = np.zeros((11, 13), np.float32)
     count = {"scrfd": 9, "yunet": 12}.get(family, 3 if layout == "raw" and family != "yolox" else 2)
+    count = 1 if key in (("yolov6", "detect", "finished"), ("yolov7", "detect", "finished")) else count
     with pytest.raises(ModelError, match=r"the network's output.* has |not an SCRFD head"):
         read(card, *[wrong] * count)
 
@@ -336,11 +362,11 @@ def blank(card: ModelCard) -> list[F32]:
     if card.family == "yunet":
         return [np.zeros((n, width), np.float32) for width in (1, 1, 4, 10) for n in each]
     if card.layout == "finished":
-        width = 7 if card.family == "yolov7" else 6 + points
+        width = 7 if card.family in ("yolov6", "yolov7") else 6 + points
         masks = [np.zeros((2, 4, 4), np.float32)] if card.task == "segment" else []
         return [np.zeros((4, width + 2 * len(masks)), np.float32), *masks]
     if card.family in ("yolox", "yolov6"):
-        return [np.zeros((cells, 6), np.float32)]
+        return [np.zeros((cells, 6 + points * (card.family == "yolov6")), np.float32)]
     if card.layout == "raw":
         masks = [np.zeros((2, 4, 4), np.float32)] if card.task == "segment" else []
         channels = 64 + 1 + points + 2 * len(masks) if card.family == "yolov8" else 3 * (6 + points)

@@ -166,7 +166,8 @@ def test_an_unsupported_checkpoint_is_described_with_the_reason(tmp_path: Path) 
     assert found.reason == (
         "a network of class ultralytics.nn.tasks.OBBModel is not supported; "
         "supported: ultralytics.nn.tasks.DetectionModel (yolov8 detect), ultralytics.nn.tasks.PoseModel (yolov8 pose), "
-        "ultralytics.nn.tasks.SegmentationModel (yolov8 segment), models.yolo.Model (yolov7 detect, pose)"
+        "ultralytics.nn.tasks.SegmentationModel (yolov8 segment), models.yolo.Model (yolov7 detect, pose), "
+        "yolov6.models.yolo.Model (yolov6 detect, face), yolov6.models.yolo_lite.Model (yolov6 detect, face)"
     )
     assert found.parameters == parameters_of(network)
 

@@ -13,6 +13,7 @@ from watchline.detectors.layout import FAMILIES, decide
 from watchline.streams.errors import ModelError, UsageError
 
 NAMES = "{0: 'person', 1: 'bicycle'}"
+LABELS = ("person", "bicycle")
 CELLS = 8400  # of 640x640
 YUNET = {
     f"{kind}_{stride}": (1, (640 // stride) ** 2, width)
@@ -42,6 +43,12 @@ def free(xy: float, objectness: float, classes: int = 80) -> F32:
     answer = np.full((1, CELLS, 5 + classes), 0.01, np.float32)
     answer[..., :4], answer[..., 4] = xy, objectness
     return answer
+
+
+def four_outputs(metadata: dict[str, str]) -> Facts:
+    """What YOLOv6 and YOLOv7 export to suppress by themselves."""
+    shapes = {"num_dets": (1, 1), "det_boxes": (1, 100, 4), "det_scores": (1, 100), "det_classes": (1, 100)}
+    return Facts(metadata, shapes, (640, 640), no_probe)
 
 
 class TestWhatTheExporterSays:
@@ -159,6 +166,18 @@ class TestWhatTheOutputsShow:
         card = decide(facts((1, CELLS, 85), answer=free(xy=400, objectness=1)))
         assert (card.family, card.layout, card.colour, card.scale) == ("yolov6", "decoded", "rgb", 255.0)
 
+    def test_yolov6_face_by_its_one_behind_the_landmarks(self) -> None:
+        answer = np.full((1, CELLS, 16), 300, np.float32)
+        answer[..., 14], answer[..., 15] = 1, 0.01
+        for family in ("", "yolov6-face"):
+            card = decide(facts((1, CELLS, 16), answer=answer), family)
+            assert (card.family, card.task, card.layout, card.labels) == ("yolov6", "face", "decoded", ("face",))
+            assert (card.keypoints, card.strides, card.iou, card.pad) == ((5, 2), (8, 16, 32), 0.45, 114)
+
+    def test_light_yolov6_has_a_fourth_level(self) -> None:
+        answer = np.ones((1, CELLS + 100, 85), np.float32)
+        assert decide(facts((1, CELLS + 100, 85), answer=answer)).strides == (8, 16, 32, 64)
+
     @pytest.mark.parametrize("batched", [True, False])
     @pytest.mark.parametrize("marks", [True, False])
     def test_scrfd_in_any_order_and_with_or_without_a_batch(self, batched: bool, marks: bool) -> None:
@@ -178,6 +197,13 @@ class TestWhatTheOutputsShow:
         assert (card.family, card.layout, card.batched) == ("yolov7", "finished", False)
         with pytest.raises(ModelError, match="does not say how many classes"):
             decide(facts((-1, 7)))
+
+    @pytest.mark.parametrize("family", ["yolov6", "yolov7"])
+    def test_four_finished_outputs_with_names_of_classes(self, family: str) -> None:
+        card = decide(four_outputs({"names": NAMES}), family)
+        assert (card.family, card.task, card.layout, card.labels) == (family, "detect", "finished", LABELS)
+        assert (card.outputs, card.batched) == (("num_dets", "det_boxes", "det_scores", "det_classes"), False)
+        head_of(card)
 
 
 class TestWhatCannotBeToldApart:
@@ -219,9 +245,23 @@ class TestWhatCannotBeToldApart:
         with pytest.raises(ModelError, match="does not say what it is, and its outputs output0"):
             decide(facts(shape))
 
-    def test_a_network_finished_for_another_runtime_is_refused(self) -> None:
-        with pytest.raises(ModelError, match="finished for TensorRT"):
-            decide(Facts({}, {"num_dets": (1, 1), "det_boxes": (1, 100, 4)}, (640, 640), no_probe))
+    @pytest.mark.parametrize("family", ["", "yolov8", "yolov6-face", "yolox", "yunet"])
+    def test_four_finished_outputs_of_a_family_that_nobody_knows_are_refused(self, family: str) -> None:
+        with pytest.raises(ModelError, match=r"suppresses by itself .*say --family yolov6 or --family yolov7"):
+            decide(four_outputs({"names": NAMES}), family)
+
+    def test_four_finished_outputs_do_not_show_how_many_classes_there_are(self) -> None:
+        with pytest.raises(ModelError, match=r"a finished YOLOv6 network .* does not say how many classes"):
+            decide(four_outputs({}), "yolov6")
+
+    def test_finished_outputs_must_be_four(self) -> None:
+        network = Facts({"names": NAMES}, {"num_dets": (1, 1), "det_boxes": (1, 100, 4)}, (640, 640), no_probe)
+        with pytest.raises(ModelError, match="would be num_dets, det_boxes, det_scores, det_classes"):
+            decide(network, "yolov6")
+
+    def test_a_network_without_the_one_is_no_yolov6_face(self) -> None:
+        with pytest.raises(ModelError, match="outputs would be box, landmarks, a one and classes"):
+            decide(facts((1, CELLS, 85), answer=free(xy=400, objectness=1)), "yolov6-face")
 
     @pytest.mark.parametrize("family", FAMILIES)
     @pytest.mark.parametrize("shape", [(1, 512), (1, 4, 4), (1, 0, 85), (1, 777, 85), (1, 2, 3, 4), (1,), ()])

@@ -44,12 +44,11 @@ def _split(head: Head, found: NDArray[np.float32], expected: NDArray[np.float32]
     assert found.shape == expected.shape
     gap = np.abs(found - expected)
     gap = gap if head.anchors else gap.transpose(0, 2, 1)
-    end = 4 + bool(head.anchors) + head.classes
     points, values = head.keypoints
-    marks = gap[..., end : end + points * values].reshape(*gap.shape[:2], points, values) if points else gap[..., :0]
-    score = float(gap[..., 4:end].max())
+    marks = gap[..., head.points].reshape(*gap.shape[:2], points, values) if points else gap[..., :0]
+    score = float(gap[..., head.scores].max())
     if points and values == 3:
         score = max(score, float(marks[..., 2].max()))
     if head.masks:
-        mask = max(mask, float(gap[..., end:].max()))
+        mask = max(mask, float(gap[..., -head.masks :].max()))
     return Difference(float(gap[..., :4].max()), score, float(marks[..., :2].max(initial=0)), mask)

@@ -23,9 +23,10 @@ from watchline.detectors.importer.network import build
 from watchline.detectors.importer.selfcheck import check
 
 NETWORKS = Path(__file__).with_name("networks")
+NAMES = sorted(path.stem for path in NETWORKS.glob("*.npz"))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in NETWORKS.glob("*.npz")))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [None, (64, 128)], ids=["any size", "fixed size"])
 def test_a_network_answers_what_its_authors_code_answered(
     name: str, size: tuple[int, int] | None, tmp_path: Path
@@ -38,7 +39,7 @@ def test_a_network_answers_what_its_authors_code_answered(
         assert getattr(found, kind) < getattr(limits, kind), kind
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in NETWORKS.glob("*.npz")))
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("yolov6")])
 @pytest.mark.parametrize("size", [None, (64, 128)], ids=["any size", "fixed size"])
 def test_a_raw_head_says_the_same_as_the_whole_network(name: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
     checkpoint = tmp_path / f"{name}.pt"

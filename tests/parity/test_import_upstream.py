@@ -1,8 +1,8 @@
 """Networks that their authors' code builds, saves and runs, imported: the same answers.
 
-Needs a venv with torch and ultralytics (`make peers`) and, for YOLOv7, the authors' sources in the folder that
-WATCHLINE_UPSTREAM names: yolov7, yolov7-pose (its branch "pose") and yolov7-face. CI has neither; it checks the same
-against tests/parity/networks.
+Needs a venv with torch and ultralytics (`make peers`) and, for all but Ultralytics' own, the authors' sources in the
+folder that WATCHLINE_UPSTREAM names; upstream_networks.py says which. CI has neither; it checks the same against
+tests/parity/networks.
 """
 
 from __future__ import annotations
