@@ -22,8 +22,8 @@ class ModelCard:
 
     Attributes:
         family: "yolov8", ...: whose outputs these are.
-        task: "detect", "pose", "segment" or "face".
-        labels: class names; a detection's class_id indexes them.
+        task: "detect", "pose", "segment" or "face"; "embed" for a network that describes a person and finds none.
+        labels: class names; a detection's class_id indexes them. Empty for "embed" alone.
         strides: pixels a cell, a level; the input's sides are multiples of the largest.
         colour: channel order of the input, "rgb" or "bgr".
         scale: what a byte less `shift` is divided by before the network sees it.
@@ -32,7 +32,8 @@ class ModelCard:
         source_name: file name of that checkpoint; "" likewise.
         licence: SPDX name where the checkpoint states one, else "".
         shift: what is taken from a byte first.
-        placement: where the picture lies in the input: "centre", or "corner" for top left.
+        placement: where the picture lies in the input: "centre", "corner" for top left, or "stretch", which bends it to
+            fill the input.
         layout: how far the outputs are worked out: "decoded" (pixels and scores), "raw" (the last convolutions'), or
             "finished" (suppressed too).
         keypoints: points an object, and numbers a point (2: x, y; 3: x, y, score); (0, 0) for none.
@@ -70,6 +71,18 @@ class ModelCard:
         """
         return {_PREFIX + name: json.dumps(getattr(self, name)) for name in self.__slots__}
 
+    def expect_detector(self) -> None:
+        """Checks that the network finds something by itself.
+
+        Raises:
+            ModelError: it does not; says what it is for.
+        """
+        if self.task == "embed":
+            raise ModelError(
+                f"an embedding network ({self.family}): it tells people apart, and finds none by itself; "
+                "for --model give a detector, such as yolov8n"
+            )
+
     @staticmethod
     def is_in(metadata: Mapping[str, str]) -> bool:
         """Returns whether `metadata` holds a card, sound or not."""
@@ -102,11 +115,12 @@ class ModelCard:
 
     def check(self) -> None:
         """Raises ValueError where the card makes no sense."""
-        if not self.labels or not self.strides or not all(0 < stride <= 64 for stride in self.strides):
+        labelled = bool(self.labels) == (self.task != "embed")
+        if not labelled or not self.strides or not all(0 < stride <= 64 for stride in self.strides):
             raise ValueError(f"{len(self.labels)} labels, strides {self.strides}: want some, and strides of 1 to 64")
         choices = {
             "colour": ("rgb", "bgr"),
-            "placement": ("centre", "corner"),
+            "placement": ("centre", "corner", "stretch"),
             "layout": ("decoded", "raw", "finished"),
         }
         for name, allowed in choices.items():

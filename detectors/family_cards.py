@@ -223,6 +223,34 @@ def centerface(facts: Facts) -> ModelCard:
     )
 
 
+def omz_ssd(facts: Facts, label: str, labels: tuple[str, ...]) -> ModelCard:
+    """Returns the card of an SSD of OpenVINO's Open Model Zoo, which finds `label` alone, or what the file names.
+
+    Raises:
+        ModelError: its outputs are not an SSD's, or nobody names its classes.
+    """
+    shape = facts.first
+    fits = len(facts.shapes) == 1 and len(shape) == 4 and shape[:2] == (1, 1) and shape[3] == 7
+    expect_fits(facts, "omz-ssd", fits, "one, (1, 1, boxes, 7)")
+    if not label and not labels:
+        raise ModelError(
+            "an SSD network that does not name its classes; where it finds one kind, say --family omz-ssd-person or "
+            "omz-ssd-face, else name them by number in a metadata.yaml beside it, names: {0: background, 1: ...}"
+        )
+    return ModelCard(
+        "omz-ssd",
+        "detect",
+        (label,) if label else labels,
+        (1,),
+        colour="bgr",
+        scale=1.0,
+        placement="stretch",
+        layout="finished",
+        outputs=facts.names,
+        batched=False,
+    )
+
+
 def strides_of(facts: Facts, family: str, rows: int, each: int) -> tuple[int, ...]:
     """Returns the strides whose cells, `each` times, are as many as the output's rows.
 

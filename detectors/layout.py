@@ -27,6 +27,7 @@ from watchline.detectors.family_cards import (
     class_names,
     expect_fits,
     four_outputs,
+    omz_ssd,
     rows_of_seven,
     scrfd,
     strides_of,
@@ -56,6 +57,9 @@ FAMILIES: Final = (
     "scrfd",
     "yunet",
     "centerface",
+    "omz-ssd",
+    "omz-ssd-person",
+    "omz-ssd-face",
 )
 
 
@@ -225,6 +229,11 @@ def _by_shapes(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
     first = shapes[0]
     if len(first) == 2 and first[1] == 7 and len(shapes) == 1:
         return rows_of_seven(facts, labels)
+    if len(first) == 4 and len(shapes) == 1 and first[:2] == (1, 1) and first[3] == 7:
+        raise ModelError(
+            f"the model does not say what it is, and its outputs {facts.shown()} look like an SSD's of the Open Model "
+            "Zoo; if it is one, say --family omz-ssd-person or omz-ssd-face where it finds one kind, else omz-ssd"
+        )
     if len(first) == 3:
         cells = {cell_count(facts.size, levels): levels for levels in LEVEL_SETS}
         if first[2] in cells and first[1] < first[2]:
@@ -299,6 +308,8 @@ def _is_raw(facts: Facts) -> bool:
 
 def _as_said(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
     """Returns the card of a network that is of `family` because the user says so."""
+    if family.startswith("omz-ssd"):
+        return omz_ssd(facts, family.removeprefix("omz-ssd").removeprefix("-"), labels)
     base, _, task = family.partition("-")
     keypoints = {"pose": _PERSON, "face": _FACE}.get(task, (0, 0))
     if any(facts.keypoints):

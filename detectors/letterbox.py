@@ -66,7 +66,8 @@ class Letterbox:
         left: first column of the picture in the input.
         resized_height: rows of the resized picture.
         resized_width: columns of the resized picture.
-        gain: input pixels a frame pixel.
+        gain_x: input pixels a frame pixel, from left to right.
+        gain_y: the same from top to bottom; another number only where the picture is bent.
     """
 
     frame_height: int
@@ -77,7 +78,13 @@ class Letterbox:
     left: int
     resized_height: int
     resized_width: int
-    gain: float
+    gain_x: float
+    gain_y: float
+
+    @property
+    def gain(self) -> float:
+        """Input pixels a frame pixel; of a bent picture the smaller of both directions."""
+        return min(self.gain_x, self.gain_y)
 
     @classmethod
     def fit(
@@ -124,7 +131,29 @@ class Letterbox:
             left=round(spare_width / 2 - 0.1) if centred else 0,
             resized_height=resized_height,
             resized_width=resized_width,
-            gain=gain,
+            gain_x=gain,
+            gain_y=gain,
+        )
+
+    @classmethod
+    def stretch(cls, frame_height: int, frame_width: int, height: int, width: int) -> Self:
+        """Returns the "letterbox" of a network that wants the frame bent to fill its input whole.
+
+        >>> box = Letterbox.stretch(720, 1280, 300, 300)
+        >>> box.to_frame(np.float32([[0, 0, 150, 300]])).tolist()
+        [[0.0, 0.0, 640.0, 720.0]]
+        """
+        return cls(
+            frame_height=frame_height,
+            frame_width=frame_width,
+            height=height,
+            width=width,
+            top=0,
+            left=0,
+            resized_height=height,
+            resized_width=width,
+            gain_x=width / frame_width,
+            gain_y=height / frame_height,
         )
 
     def resize(self, rgb: U8) -> U8:
@@ -141,13 +170,16 @@ class Letterbox:
 
     def to_frame(self, xyxy: F32) -> F32:
         """Returns boxes of the input, (N, 4) xyxy, as pixels of the full frame, clipped to it."""
-        boxes = (xyxy - np.array([self.left, self.top] * 2, np.float32)) / np.float32(self.gain)
+        boxes = (xyxy - np.array([self.left, self.top] * 2, np.float32)) / self._gains(2)
         return clip_to_picture(boxes, self.frame_height, self.frame_width)
 
     def points_to_frame(self, points: F32) -> F32:
         """Returns points of the input, (..., 2) x and y, as pixels of the full frame, not clipped."""
-        return (points - np.array([self.left, self.top], np.float32)) / np.float32(self.gain)
+        return (points - np.array([self.left, self.top], np.float32)) / self._gains(1)
 
     def to_input(self, xyxy: F32) -> F32:
         """Returns boxes of the full frame, (N, 4) xyxy, as pixels of the input."""
-        return xyxy * np.float32(self.gain) + np.array([self.left, self.top] * 2, np.float32)
+        return xyxy * self._gains(2) + np.array([self.left, self.top] * 2, np.float32)
+
+    def _gains(self, points: int) -> F32:
+        return np.array([self.gain_x, self.gain_y] * points, np.float32)

@@ -114,6 +114,8 @@ class NetworkDetector:
     def _letterbox(self, frame: Frame) -> Letterbox:
         fixed = self._engine.fixed_size
         height, width = fixed or (self._options.size, self._options.size)
+        if self._card.placement == "stretch":
+            return Letterbox.stretch(frame.height, frame.width, height, width)
         return Letterbox.fit(
             frame.height,
             frame.width,

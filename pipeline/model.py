@@ -10,7 +10,7 @@ from watchline.detectors import added
 from watchline.detectors.catalog import Entry, Kind
 from watchline.detectors.importer.adopt import adopt
 from watchline.detectors.importer.convert import import_checkpoint
-from watchline.detectors.importer.description import hash_file
+from watchline.detectors.importer.description import hash_model
 from watchline.detectors.manifest import Manifest
 from watchline.streams.errors import ModelError, UsageError
 
@@ -21,7 +21,7 @@ class Model:
 
     Attributes:
         name: as the user said it.
-        sha256: of the checkpoint or ONNX that was named or fetched.
+        sha256: of the checkpoint, ONNX or OpenVINO network that was named or fetched.
         onnx: what the engine runs: that file itself, or what was imported from it.
     """
 
@@ -73,7 +73,7 @@ def load_model(name: str, cache: Path, obtain: Callable[[Entry], Path]) -> Model
     """Returns the model that `name` means, a checkpoint imported.
 
     Args:
-        name: catalog name, or path of a .pt or .onnx file.
+        name: catalog name, or path of a .pt, .onnx or .xml (OpenVINO) file.
         cache: folder of fetched files; what is imported is kept below it.
         obtain: brings the file of a catalog entry.
 
@@ -83,11 +83,12 @@ def load_model(name: str, cache: Path, obtain: Callable[[Entry], Path]) -> Model
         OutputError: the cache cannot be written.
     """
     found = find_model(name, cache, obtain, detects=True)
-    return Model(name, hash_file(found.path), network_of(found, imports(cache)))
+    return Model(name, hash_model(found.path), network_of(found, imports(cache)))
 
 
 def network_of(file: ModelFile, cache: Path) -> Path:
     """Returns what an engine runs of a model file: itself, or what is imported from it, kept in `cache`."""
-    if file.path.suffix.lower() != ".onnx":
-        return import_checkpoint(file.path, cache)
-    return file.path if file.said.is_silent else adopt(file.path, file.said, cache)
+    suffix = file.path.suffix.lower()
+    if suffix == ".onnx":
+        return file.path if file.said.is_silent else adopt(file.path, file.said, cache)
+    return file.path if suffix == ".xml" else import_checkpoint(file.path, cache)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from watchline.detectors.engine import Device, Engine, OnnxEngine
+from watchline.detectors.engine import Device, Engine
 from watchline.detectors.letterbox import PACK_BACKEND
 from watchline.detectors.network import DetectorOptions, NetworkDetector
+from watchline.detectors.opening import open_engine
 from watchline.pipeline.album import Album
 from watchline.pipeline.companions import Companion, Role, check_roles, companion
 from watchline.pipeline.digest import InputDigest
@@ -283,7 +284,7 @@ def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine
         UsageError: they cannot run together.
     """
     engines = engines or [
-        OnnxEngine(model.onnx, options.device, choice.family)
+        open_engine(model.onnx, options.device, choice.family)
         for model, choice in zip(models, options.models, strict=True)
     ]
     roles = [Role(model.name, model.sha256, engine.card) for model, engine in zip(models, engines, strict=True)]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from watchline.detectors.candidates import Candidates
 from watchline.detectors.card import ModelCard
-from watchline.detectors.heads import anchor_free, anchored, centerface, decoded, faces, finished, raw_yolov8
+from watchline.detectors.heads import anchor_free, anchored, centerface, decoded, faces, finished, omz, raw_yolov8
 from watchline.detectors.heads.answer import Answer
 from watchline.streams.errors import ModelError
 
@@ -45,6 +45,7 @@ HEADS: dict[tuple[str, str, str], Head] = {
     ("scrfd", "face", "raw"): faces.scrfd,
     ("yunet", "face", "raw"): faces.yunet,
     ("centerface", "face", "raw"): centerface.faces,
+    ("omz-ssd", "detect", "finished"): omz.ssd,
 }
 
 
@@ -54,6 +55,7 @@ def head_of(card: ModelCard) -> Head:
     Raises:
         ModelError: there is none; names those that there are.
     """
+    card.expect_detector()
     head = HEADS.get((card.family, card.task, card.layout))
     if head is None:
         known = ", ".join(dict.fromkeys(f"{family} {task}" for family, task, _ in HEADS))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from watchline.detectors.importer import pickled
 from watchline.detectors.importer.archive import Archive, Limits
 from watchline.detectors.importer.old_archive import OLD_MAGIC, OldArchive
-from watchline.detectors.importer.pickled import Function, Global, PickleError, Record
+from watchline.detectors.importer.pickled import Function, Global, PickleError, Record, can_be_key
 from watchline.streams.errors import ModelError
 
 Numbers: TypeAlias = NDArray[np.float64]
@@ -188,9 +188,13 @@ def _size(args: tuple[object, ...]) -> object:
 
 
 def _ordered_dict(args: tuple[object, ...]) -> object:
-    if args:
+    """An OrderedDict is made empty, or from a list of pairs by a program in Python 2."""
+    pairs = args[0] if len(args) == 1 else []
+    if len(args) > 1 or not isinstance(pairs, list):
         raise PickleError("an OrderedDict is made from something")
-    return {}
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 and can_be_key(pair[0]) for pair in pairs):
+        raise PickleError("an OrderedDict is not made from pairs")
+    return {pair[0]: pair[1] for pair in pairs}
 
 
 def _integers(values: tuple[object, ...] | list[object]) -> tuple[int, ...]:

@@ -67,25 +67,38 @@ def _convert(job: Job) -> str:
     """Writes the ONNX of `job` and returns the SHA-256 of what was written."""
     import hashlib
 
+    from watchline.detectors.importer.description import hash_model, is_ir
+
+    source, size = Path(job["source"]), (job["size"][0], job["size"][1]) if job["size"] else None
+    model = (_from_ir if is_ir(source) else _from_checkpoint)(source, job, size)
+    if hash_model(source) != job["sha256"]:
+        raise ModelError(f"{source.name}: changed while it was read; import it again")
+    Path(job["target"]).write_bytes(model)
+    return hashlib.sha256(model).hexdigest()
+
+
+def _from_ir(source: Path, job: Job, size: tuple[int, int] | None) -> bytes:
+    from watchline.detectors.importer.ir_import import onnx_of
+
+    if job["batch"] or job["raw"]:
+        raise ModelError(f"{source.name}: an OpenVINO network keeps its batch and its head; leave these options out")
+    return onnx_of(source, job["sha256"], size)
+
+
+def _from_checkpoint(source: Path, job: Job, size: tuple[int, int] | None) -> bytes:
     from watchline.detectors.importer.checkpoint import Checkpoint
-    from watchline.detectors.importer.description import hash_file
     from watchline.detectors.importer.network import build
     from watchline.detectors.importer.selfcheck import check
 
-    source = Path(job["source"])
     with Checkpoint(source) as checkpoint:
-        size = (job["size"][0], job["size"][1]) if job["size"] else None
         network = build(checkpoint, size, job["batch"], raw=job["raw"])
-    if hash_file(source) != job["sha256"]:
-        raise ModelError(f"{source.name}: changed while it was read; import it again")
     card = replace(network.card, source_sha256=job["sha256"], source_name=source.name)
     model = network.onnx(card)
     try:
         check(model, card, network.head, network.graph.size, network.graph.batch)
     except ModelError as error:
         raise ModelError(f"{source.name}: {error}") from error
-    Path(job["target"]).write_bytes(model)
-    return hashlib.sha256(model).hexdigest()
+    return model
 
 
 def _describe(job: Job) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from watchline.detectors.importer.child import Job
-from watchline.detectors.importer.description import ModelDescription, hash_file
+from watchline.detectors.importer.description import ModelDescription, hash_file, hash_model, is_ir, model_files
 from watchline.streams.errors import ModelError, OutputError
 
 __all__ = ["ModelDescription", "describe", "import_checkpoint"]
@@ -23,6 +23,7 @@ FORMAT_VERSION: Final = 2
 
 _BASE_MEMORY_BYTES: Final = 1 << 30
 _MEMORY_PER_BYTE: Final = 12  # half of it is needed for float16 weights, which are half of their ONNX
+_IR_FACTOR: Final = 4  # its weights may be int8, a quarter of their ONNX
 _BASE_TIME_S: Final = 60.0
 _BYTES_PER_S: Final = 4 << 20  # fifty times slower than seen
 _MAX_SIDE_PX: Final = 4096
@@ -32,28 +33,28 @@ _MAX_BATCH: Final = 256
 def import_checkpoint(
     path: Path, cache: Path, imgsz: tuple[int, int] | None = None, batch: int = 0, *, raw: bool = False
 ) -> Path:
-    """Returns the ONNX form of a checkpoint, made now or found in the cache.
+    """Returns the ONNX form of a checkpoint or an OpenVINO network, made now or found in the cache.
 
     No code from the checkpoint is run: its pickle is read as data, in a process of its own with bounded memory and
     time. Several processes may import the same file at once.
 
     Args:
-        path: a torch checkpoint of a supported network.
+        path: a torch checkpoint of a supported network, or the .xml of an OpenVINO network with its .bin beside it.
         cache: folder for the results; made where it is missing.
         imgsz: height and width in pixels to fix the input to; None, as fast, serves every size that the largest
-            stride divides.
+            stride divides; an OpenVINO network keeps its own.
         batch: how many pictures a call brings, to fix the input to; 0, as fast, serves any number.
         raw: end the network at its last convolutions, for an engine that decodes by itself.
 
     Raises:
-        ModelError: it is not such a checkpoint, or it is damaged, hostile or not supported; the message says which.
+        ModelError: it is not such a file, or it is damaged, hostile or not supported; the message says which.
         OutputError: the cache cannot be written.
     """
     if imgsz and not all(0 < side <= _MAX_SIDE_PX for side in imgsz):
         raise ModelError(f"{path.name}: size {imgsz[0]}x{imgsz[1]} is not within 1 to {_MAX_SIDE_PX}")
     if not 0 <= batch <= _MAX_BATCH:
         raise ModelError(f"{path.name}: batch {batch} is not within 1 to {_MAX_BATCH}, or 0 for any")
-    source_hash = hash_file(path)
+    source_hash = hash_model(path)
     form = (f"-{imgsz[0]}x{imgsz[1]}" if imgsz else "") + (f"-b{batch}" if batch else "") + ("-raw" if raw else "")
     make = partial(_run, path, sha256=source_hash, size=imgsz, batch=batch, raw=raw)
     return kept(cache / f"{source_hash[:16]}-{FORMAT_VERSION}{form}.onnx", source_hash, make)
@@ -89,10 +90,10 @@ def kept(target: Path, source_hash: str, make: Callable[[Path], str]) -> Path:
 
 
 def describe(path: Path) -> ModelDescription:
-    """Returns what the model file at `path` is, checkpoint or ONNX, read in a process of its own.
+    """Returns what the model file at `path` is, checkpoint, OpenVINO network or ONNX, read in a process of its own.
 
     Raises:
-        ModelError: neither of them, or damaged.
+        ModelError: none of them, or damaged.
     """
     fields = _run(path)
     for name in ("labels", "strides", "input"):
@@ -122,7 +123,8 @@ def _run(
         ModelError: it refused, crashed, or took too long.
     """
     try:
-        file_bytes = source.stat().st_size
+        file_bytes = sum(file.stat().st_size for file in model_files(source))
+        file_bytes *= _IR_FACTOR if is_ir(source) else 1
     except OSError as error:
         raise ModelError(f"{source}: {error.strerror}") from error
     job = Job(

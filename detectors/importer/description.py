@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from watchline.detectors.card import ModelCard
 from watchline.detectors.importer.checkpoint import Checkpoint
+from watchline.detectors.importer.ir import Ir
+from watchline.detectors.importer.ir_import import card_of
 from watchline.detectors.importer.network import build, count_parameters, network_of
+from watchline.detectors.importer.osnet import count_weights, weights_of
 from watchline.streams.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,9 +30,9 @@ class ModelDescription:
 
     Attributes:
         path: the file.
-        format: "torch checkpoint" or "onnx".
-        size_bytes: of the file.
-        sha256: of the file, hexadecimal.
+        format: "torch checkpoint", "onnx" or "openvino ir".
+        size_bytes: of the file; of an OpenVINO network both.
+        sha256: of the file, hexadecimal; of an OpenVINO network what `hash_model` gives.
         family: "yolov8", ...; "" where it is not known.
         task: "detect", ...; "" likewise.
         labels: class names; empty likewise.
@@ -74,13 +77,36 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_ir(path: Path) -> bool:
+    """Returns whether `path` is an OpenVINO network by its name."""
+    return path.suffix.lower() == ".xml"
+
+
+def model_files(path: Path) -> list[Path]:
+    """Returns the files that make up the model at `path`: itself, and what lies beside an OpenVINO network."""
+    beside = [path.with_suffix(".bin"), path.with_name("metadata.yaml")] if is_ir(path) else []
+    return [path, *(file for file in beside if file.is_file())]
+
+
+def hash_model(path: Path) -> str:
+    """Returns the SHA-256 of the model at `path`: of its file, or of the hashes of its files where it has several.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    hashes = [hash_file(file) for file in model_files(path)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode("ascii")).hexdigest()
+
+
 def describe_file(path: Path) -> ModelDescription:
     """Returns what the file at `path` is, read in this process.
 
     Raises:
-        ModelError: neither a torch checkpoint nor ONNX, or damaged.
+        ModelError: neither a torch checkpoint nor an OpenVINO network nor ONNX, or damaged.
     """
-    sha256, size = hash_file(path), path.stat().st_size
+    sha256, size = hash_model(path), sum(file.stat().st_size for file in model_files(path))
+    if is_ir(path):
+        return _describe_ir(path, size, sha256)
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     if path.suffix.lower() == ".onnx" and not is_zip:
@@ -89,16 +115,32 @@ def describe_file(path: Path) -> ModelDescription:
 
 
 def _describe_checkpoint(path: Path, size: int, sha256: str) -> ModelDescription:
-    card, reason, channels = ModelCard("", "", (), ()), "", 3
+    card, reason = ModelCard("", "", (), ()), ""
+    dimensions: tuple[str, ...] = ()
     with Checkpoint(path) as checkpoint:
-        parameters = count_parameters(network_of(checkpoint))
+        weights = weights_of(checkpoint)
+        parameters = count_weights(weights) if weights else count_parameters(network_of(checkpoint))
         try:
             network = build(checkpoint, None)
-            card, channels = network.card, network.graph.picture_channels
+            card, sides = network.card, network.graph.size or ("height", "width")
+            dimensions = ("batch", str(network.graph.picture_channels), *map(str, sides))
+            card.expect_detector()
         except ModelError as error:
             reason = str(error).removeprefix(path.name + ": ")
-    dimensions = ("batch", str(channels), "height", "width") if not reason else ()
     return _description(path, "torch checkpoint", size, sha256, card, dimensions, parameters, reason)
+
+
+def _describe_ir(path: Path, size: int, sha256: str) -> ModelDescription:
+    ir = Ir(path)
+    card, reason = ModelCard("", "", (), ()), ""
+    try:
+        card = card_of(ir)
+        card.expect_detector()
+    except ModelError as error:
+        reason = str(error).removeprefix(path.name + ": ")
+    shapes = [layer.outputs[0].shape for layer in ir.of_type("Parameter")[:1] if layer.outputs]
+    dimensions = tuple("any" if side < 0 else str(side) for shape in shapes for side in shape)
+    return _description(path, "openvino ir", size, sha256, card, dimensions, ir.parameters(), reason)
 
 
 def _describe_onnx(path: Path, size: int, sha256: str) -> ModelDescription:
@@ -106,6 +148,7 @@ def _describe_onnx(path: Path, size: int, sha256: str) -> ModelDescription:
     card, reason = ModelCard("", "", (), ()), ""
     try:
         card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
+        card.expect_detector()
     except ModelError as error:
         reason = str(error)
     constants = {tensor.name for tensor in model.graph.initializer}

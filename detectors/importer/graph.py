@@ -99,7 +99,7 @@ class Graph:
 
     def output(self, name: str, dimensions: tuple[int | str, ...]) -> None:
         """Makes the value `name` an output of the network; a dimension is a number or, where it varies, a word."""
-        self._outputs[name] = (self._batch, *dimensions[1:])
+        self._outputs[name] = tuple(self._batch if side == "batch" else side for side in dimensions)
 
     def levels(self, maps: Sequence[Value]) -> tuple[str, ...]:
         """Makes maps (batch, channels, height, width), one a level, outputs of the network; returns their names."""

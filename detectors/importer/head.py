@@ -14,6 +14,7 @@ class Head:
     Without `anchors` its first output is (batch, channels, cells): box, classes, points, mask coefficients. With them
     it is (batch, rows, channels): box, objectness, classes, points, one row an anchor. A `raw` one answers the
     last convolutions' (batch, anchors * numbers, height / stride, width / stride) a level, and prototypes after them.
+    With `features` it finds no boxes: its output is (batch, features), one vector a picture.
 
     Attributes:
         classes: how many scores a row.
@@ -26,6 +27,7 @@ class Head:
         mask_stride: pixels a cell of the prototype masks, the last output; 0 where there are none.
         sizes: width and height of each anchor box in pixels, level by level; empty for a head without.
         raw: names of the outputs of a raw head; empty for one that answers boxes.
+        features: numbers of the vector that describes a whole picture; 0 for a head that finds boxes.
     """
 
     classes: int
@@ -38,6 +40,7 @@ class Head:
     mask_stride: int = 0
     sizes: tuple[float, ...] = ()
     raw: tuple[str, ...] = ()
+    features: int = 0
 
     @property
     def channels(self) -> int:
@@ -59,6 +62,8 @@ class Head:
 
     def shapes(self, height: int, width: int) -> list[tuple[int, ...]]:
         """Returns the shapes of its outputs for one picture of this size in pixels, without a batch dimension."""
+        if self.features:
+            return [(self.features,)]
         levels = [(height // stride, width // stride) for stride in self.strides]
         rows = (self.anchors or 1) * sum(high * wide for high, wide in levels)
         shapes: list[tuple[int, ...]] = [(rows, self.channels) if self.anchors else (self.channels, rows)]

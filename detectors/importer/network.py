@@ -13,6 +13,7 @@ from watchline.detectors.importer.checkpoint import Checkpoint
 from watchline.detectors.importer.graph import Graph, Value
 from watchline.detectors.importer.head import Head
 from watchline.detectors.importer.modules import Module
+from watchline.detectors.importer.osnet import build_osnet, weights_of
 from watchline.detectors.importer.pickled import Record
 from watchline.detectors.importer.yolov6 import YOLOV6
 from watchline.detectors.importer.yolov7 import YOLOV7_BLOCKS
@@ -108,6 +109,10 @@ def build(checkpoint: Checkpoint, size: tuple[int, int] | None, batch: int = 0, 
     Raises:
         ModelError: the network, or a part of it, is not known.
     """
+    if weights := weights_of(checkpoint):
+        if raw:
+            raise checkpoint.refusal("an OSNet has no head that could be raw; leave --raw-heads out")
+        return Network(*build_osnet(weights, size, batch))
     network = network_of(checkpoint)
     family = FAMILIES.get(network.name)
     if family is None:

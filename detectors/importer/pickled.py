@@ -20,6 +20,7 @@ from watchline.detectors.importer.archive import Limits
 
 Function: TypeAlias = Callable[[tuple[object, ...]], object]
 
+_MAX_KEY: Final = 8  # parts of a tuple that is a key
 _NAME: Final = re.compile(r"\w[\w.<>]{0,200}")
 
 
@@ -77,10 +78,24 @@ def load(data: bytes | BinaryIO, functions: Mapping[str, Function], persistent: 
                 raise PickleError(f"more than {limits.operations:,} operations")
             machine.step(opcode.name, argument)
         return machine.result()
-    except (ValueError, IndexError, KeyError, TypeError, struct.error) as error:
+    # pickletools warns of odd escapes in texts; a program that takes warnings for errors gets one of ours.
+    except (ValueError, IndexError, KeyError, TypeError, struct.error, DeprecationWarning) as error:
         raise PickleError(f"damaged at byte {position:,}: {type(error).__name__}") from error
     except RecursionError as error:  # comparing or hashing what nests too deeply
         raise PickleError(f"nested too deeply at byte {position:,}") from error
+
+
+def can_be_key(value: object) -> bool:
+    """Returns whether `value` may be the key of a dictionary.
+
+    Hashing a tuple that nests deeply would end the process, and one of many parts would take time at every use.
+
+    >>> can_be_key(("a", 1)), can_be_key(("a", ("b",)))
+    (True, False)
+    """
+    parts = value if isinstance(value, tuple) else (value,)
+    known = str | int | float | bytes | Global | Record | None
+    return len(parts) <= _MAX_KEY and all(isinstance(part, known) for part in parts)
 
 
 class _Machine:
@@ -227,8 +242,8 @@ class _Machine:
         keys = pairs[::2]
         if len(pairs) % 2 or not isinstance(target, dict | Record):
             raise PickleError(f"items are set on {type(target).__name__}")
-        for key in keys:  # no tuples: hashing one that nests a million deep would end the process
-            if not isinstance(key, str | int | float | bytes | None):
+        for key in keys:
+            if not can_be_key(key):
                 raise PickleError(f"a key of a dictionary is a {type(key).__name__}")
         if isinstance(target, dict):
             target.update(zip(keys, pairs[1::2], strict=True))
@@ -239,7 +254,7 @@ _PUSH_ARGUMENT: Final = frozenset(
     (
         *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING", "BYTEARRAY8"),
     )
 )
 _PUSH_CONSTANT: Final[Mapping[str, object]] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}

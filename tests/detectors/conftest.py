@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests.detectors.serving import Desk, Server
+from watchline.detectors.runtime import load_openvino
+from watchline.streams.errors import ModelError
 
 
 @pytest.fixture
@@ -42,3 +45,11 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def openvino() -> ModuleType:
+    try:
+        return load_openvino()
+    except ModelError as error:
+        pytest.skip(str(error))

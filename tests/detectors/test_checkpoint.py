@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import zipfile
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
-from pathlib import Path
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -52,6 +56,47 @@ def path(tmp_path: Path) -> Path:
 @settings(deadline=None)
 def test_plain_data_comes_back_as_it_was(value: object, protocol: int) -> None:
     assert load_plain(pickle.dumps(value, protocol)) == value
+
+
+def milestones() -> dict[str, object]:
+    """What a trainer notes beside the weights: numbers of NumPy's own, counters, times, paths."""
+    return {
+        "rank1": np.float64(0.91),
+        "mAP": np.float32(0.75),
+        "epoch": np.int64(60),
+        "cmc": np.linspace(0, 1, 20),
+        "names": np.array(["a", "b"], object),
+        "dtype": np.dtype(np.float16),
+        "random": np.random.default_rng(1),
+        "milestones": Counter({20: 1, 40: 1}),
+        "by camera": defaultdict(list, {(0, "dock"): [1.5], np.int64(3): [2.5]}),
+        "ordered": OrderedDict(a=1),
+        "when": datetime(2026, 5, 4, tzinfo=UTC),
+        "path": PurePosixPath("log/model"),
+        "options": Namespace(lr=0.1),
+        "bytes": bytearray(b"abc"),
+        "complex": 1j,
+        "set": {1, 2},
+        "function": os.getcwd,
+    }
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_what_a_trainer_notes_stays_inert_and_is_no_reason_to_fail(protocol: int) -> None:
+    found = load_plain(pickle.dumps(milestones(), protocol))
+    assert isinstance(found, dict)
+    assert list(found) == list(milestones())
+    for name in ("rank1", "mAP", "epoch", "cmc", "milestones", "when", "random"):
+        assert isinstance(found[name], Record), name
+    assert found["rank1"].name in ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
+
+
+def test_an_ordered_dict_that_python_2_wrote_is_read(path: Path) -> None:
+    pairs = Made("collections.OrderedDict", ([["a", 1], ["b", [2]]],))
+    assert root_of(path, checkpoints.checkpoint(pairs)) == {"a": 1, "b": [2]}
+    for odd in ([["a"]], [[["a"], 1]], "ab", [1]):
+        with pytest.raises(ModelError, match="an OrderedDict is "):
+            root_of(path, checkpoints.checkpoint(Made("collections.OrderedDict", (odd,))))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
@@ -260,6 +305,7 @@ HOSTILE = {
     "a number of negative length": b"\x8b\xff\xff\xff\xff1",
     "a decimal number without end": b"I" + b"9" * 100_000 + b"\n",
     "a list as key": b"}]Ns",
+    "a tuple of many parts as key": b"}(" + b"N" * 9 + b"tNs",
     "an odd number of items": b"}(Nu",
     "items on a number": b"K\x01(NNu",
     "a state on a list": b"]}b",

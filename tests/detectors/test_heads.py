@@ -361,6 +361,8 @@ def blank(card: ModelCard) -> list[F32]:
         return [np.zeros((n, SIZE[0] // 4, SIZE[1] // 4), np.float32) for n in (1, 2, 2, 10)]
     if card.family == "yunet":
         return [np.zeros((n, width), np.float32) for width in (1, 1, 4, 10) for n in each]
+    if card.family == "omz-ssd":
+        return [np.zeros((1, 1, 4, 7), np.float32)]
     if card.layout == "finished":
         width = 7 if card.family in ("yolov6", "yolov7") else 6 + points
         masks = [np.zeros((2, 4, 4), np.float32)] if card.task == "segment" else []
