@@ -242,6 +242,10 @@ def _by_shapes(facts: Facts, labels: tuple[str, ...]) -> ModelCard:
             return _bare_anchored(facts, labels)
         if first[1] in cells and first[2] > 5:
             return _anchor_free(facts, labels)
+    if len(shapes) == 1 and len(first) == 2 and first[0] == 1:
+        raise ModelError(
+            f"its one output {facts.shown()} is a vector a picture: it compares pictures, and finds nothing in them"
+        )
     if _raw_levels(facts):
         raise ModelError(
             f"raw outputs {facts.shown()} and no word of what they mean; import its checkpoint with "

@@ -105,7 +105,8 @@ def _describe(job: Job) -> dict[str, object]:
     """Returns the description of the source, without its path."""
     from watchline.detectors.importer.description import describe_file
 
-    fields = asdict(describe_file(Path(job["source"])))
+    size = (job["size"][0], job["size"][1]) if job["size"] else None
+    fields = asdict(describe_file(Path(job["source"]), size))
     del fields["path"]
     return fields
 

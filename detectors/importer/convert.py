@@ -89,13 +89,17 @@ def kept(target: Path, source_hash: str, make: Callable[[Path], str]) -> Path:
     return target
 
 
-def describe(path: Path) -> ModelDescription:
+def describe(path: Path, imgsz: tuple[int, int] | None = None) -> ModelDescription:
     """Returns what the model file at `path` is, checkpoint, OpenVINO network or ONNX, read in a process of its own.
+
+    Args:
+        path: the file.
+        imgsz: height and width in pixels to tell its work for, where its input is not fixed.
 
     Raises:
         ModelError: none of them, or damaged.
     """
-    fields = _run(path)
+    fields = _run(path, size=imgsz)
     for name in ("labels", "strides", "input"):
         fields[name] = tuple(fields[name])
     return ModelDescription(path=path, **fields)

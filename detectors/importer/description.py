@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +14,10 @@ from watchline.detectors.card import ModelCard
 from watchline.detectors.importer.checkpoint import Checkpoint
 from watchline.detectors.importer.ir import Ir
 from watchline.detectors.importer.ir_import import card_of
+from watchline.detectors.importer.ir_network import translate
 from watchline.detectors.importer.network import build, count_parameters, network_of
 from watchline.detectors.importer.osnet import count_weights, weights_of
+from watchline.detectors.importer.work import gflops
 from watchline.streams.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAX_ONNX_BYTES: Final = 1 << 31  # protobuf reads no more
 _HASH_BLOCK: Final = 1 << 20
+_USUAL_SIZE: Final = (640, 640)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class ModelDescription:
         strides: pixels a cell, a level; empty likewise.
         input: dimensions of its input, a number or a name each: ("batch", "3", "height", "width").
         parameters: trained numbers in it.
+        gflops: the work for one picture of `gflops_at`, in 10^9 multiplications and additions; 0.0 where not known.
+        gflops_at: height x width in pixels: what was asked for, what its input is fixed to, or 640x640.
         licence: SPDX name where the file states a known one, else "".
         supported: whether watchline can detect with it.
         reason: why not; "" where it can.
@@ -54,6 +60,8 @@ class ModelDescription:
     strides: tuple[int, ...]
     input: tuple[str, ...]
     parameters: int
+    gflops: float
+    gflops_at: str
     licence: str
     supported: bool
     reason: str
@@ -98,25 +106,32 @@ def hash_model(path: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode("ascii")).hexdigest()
 
 
-def describe_file(path: Path) -> ModelDescription:
+def describe_file(path: Path, imgsz: tuple[int, int] | None = None) -> ModelDescription:
     """Returns what the file at `path` is, read in this process.
+
+    Args:
+        path: a model file.
+        imgsz: height and width in pixels to tell its work for, where its input is not fixed.
 
     Raises:
         ModelError: neither a torch checkpoint nor an OpenVINO network nor ONNX, or damaged.
     """
-    sha256, size = hash_model(path), sum(file.stat().st_size for file in model_files(path))
-    if is_ir(path):
-        return _describe_ir(path, size, sha256)
+    sha256, size_bytes = hash_model(path), sum(file.stat().st_size for file in model_files(path))
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
-    if path.suffix.lower() == ".onnx" and not is_zip:
-        return _describe_onnx(path, size, sha256)
-    return _describe_checkpoint(path, size, sha256)
+    if is_ir(path):
+        found = _describe_ir(path)
+    elif path.suffix.lower() == ".onnx" and not is_zip:
+        found = _describe_onnx(path, imgsz)
+    else:
+        found = _describe_checkpoint(path, imgsz)
+    return replace(found, sha256=sha256, size_bytes=size_bytes)
 
 
-def _describe_checkpoint(path: Path, size: int, sha256: str) -> ModelDescription:
+def _describe_checkpoint(path: Path, imgsz: tuple[int, int] | None) -> ModelDescription:
     card, reason = ModelCard("", "", (), ()), ""
     dimensions: tuple[str, ...] = ()
+    model = None
     with Checkpoint(path) as checkpoint:
         weights = weights_of(checkpoint)
         parameters = count_weights(weights) if weights else count_parameters(network_of(checkpoint))
@@ -124,27 +139,32 @@ def _describe_checkpoint(path: Path, size: int, sha256: str) -> ModelDescription
             network = build(checkpoint, None)
             card, sides = network.card, network.graph.size or ("height", "width")
             dimensions = ("batch", str(network.graph.picture_channels), *map(str, sides))
+            model = network.graph.proto({})
             card.expect_detector()
         except ModelError as error:
             reason = str(error).removeprefix(path.name + ": ")
-    return _description(path, "torch checkpoint", size, sha256, card, dimensions, parameters, reason)
+    return _description(path, "torch checkpoint", card, dimensions, parameters, _work(model, dimensions, imgsz), reason)
 
 
-def _describe_ir(path: Path, size: int, sha256: str) -> ModelDescription:
+def _describe_ir(path: Path) -> ModelDescription:
     ir = Ir(path)
     card, reason = ModelCard("", "", (), ()), ""
+    model = None
     try:
         card = card_of(ir)
         card.expect_detector()
     except ModelError as error:
         reason = str(error).removeprefix(path.name + ": ")
+    with contextlib.suppress(ModelError):  # what cannot be translated may still be run by OpenVINO itself
+        model = translate(ir).graph.proto({})
     shapes = [layer.outputs[0].shape for layer in ir.of_type("Parameter")[:1] if layer.outputs]
     dimensions = tuple("any" if side < 0 else str(side) for shape in shapes for side in shape)
-    return _description(path, "openvino ir", size, sha256, card, dimensions, ir.parameters(), reason)
+    work = _work(model, dimensions, None)
+    return _description(path, "openvino ir", card, dimensions, ir.parameters(), work, reason)
 
 
-def _describe_onnx(path: Path, size: int, sha256: str) -> ModelDescription:
-    model = _read_onnx(path, size)
+def _describe_onnx(path: Path, imgsz: tuple[int, int] | None) -> ModelDescription:
+    model = _read_onnx(path, path.stat().st_size)
     card, reason = ModelCard("", "", (), ()), ""
     try:
         card = ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
@@ -153,9 +173,19 @@ def _describe_onnx(path: Path, size: int, sha256: str) -> ModelDescription:
         reason = str(error)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
-    dimensions = [d.dim_param or str(d.dim_value) for value in inputs[:1] for d in value.type.tensor_type.shape.dim]
+    dimensions = tuple(d.dim_param or str(d.dim_value) for i in inputs[:1] for d in i.type.tensor_type.shape.dim)
     parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
-    return _description(path, "onnx", size, sha256, card, tuple(dimensions), parameters, reason)
+    return _description(path, "onnx", card, dimensions, parameters, _work(model, dimensions, imgsz), reason)
+
+
+def _work(model: ModelProto | None, dimensions: tuple[str, ...], imgsz: tuple[int, int] | None) -> tuple[float, str]:
+    """Returns the work of a network for one picture, and for which height x width; (0.0, "") where it is not known."""
+    if model is None or len(dimensions) != 4:
+        return 0.0, ""
+    fixed = all(side.isdigit() for side in dimensions[2:])
+    size = (int(dimensions[2]), int(dimensions[3])) if fixed else imgsz or _USUAL_SIZE
+    work = gflops(model, size)
+    return (work, f"{size[0]}x{size[1]}") if work else (0.0, "")
 
 
 def _read_onnx(path: Path, size: int) -> ModelProto:
@@ -177,24 +207,25 @@ def _read_onnx(path: Path, size: int) -> ModelProto:
 def _description(
     path: Path,
     kind: str,
-    size: int,
-    sha256: str,
     card: ModelCard,
     dimensions: tuple[str, ...],
     parameters: int,
+    work: tuple[float, str],
     reason: str,
 ) -> ModelDescription:
     return ModelDescription(
         path=path,
         format=kind,
-        size_bytes=size,
-        sha256=sha256,
+        size_bytes=0,
+        sha256="",
         family=card.family,
         task=card.task,
         labels=card.labels,
         strides=card.strides,
         input=dimensions,
         parameters=parameters,
+        gflops=work[0],
+        gflops_at=work[1],
         licence=card.licence,
         supported=not reason,
         reason=reason,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 # All that is used here exists in opset 17 (2022), which every runtime of today reads; ONNX Runtime 1.20 reads 21.
 OPSET: Final = 17
@@ -248,7 +248,12 @@ class Graph:
         return Value(name, x.channels, x.stride // factor)
 
     def model(self, metadata: Mapping[str, str]) -> bytes:
-        """Returns the finished network, serialised, without what no output needs.
+        """Returns the finished network, serialised, as `proto` gives it."""
+        data: bytes = self.proto(metadata).SerializeToString(deterministic=True)
+        return data
+
+    def proto(self, metadata: Mapping[str, str]) -> ModelProto:
+        """Returns the finished network without what no output needs.
 
         Its input "images" is (batch, channels, height, width) float32.
         """
@@ -265,8 +270,7 @@ class Graph:
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="watchline", opset_imports=opset, ir_version=_IR_VERSION)
         helper.set_model_props(model, dict(metadata))
-        data: bytes = model.SerializeToString(deterministic=True)
-        return data
+        return model
 
     def _needed(self) -> tuple[list[NodeProto], set[str]]:
         """Returns the nodes that the outputs depend on, in their order, and the names of all that these read.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+_SMALL: Final = 1000  # numbers of a constant that may say a shape
 _COUNTED: Final = ("Conv", "ConvTranspose", "MatMul", "Gemm", "ConvInteger", "MatMulInteger", "QLinearConv")
 
 
@@ -26,19 +27,9 @@ def _shapes(model: ModelProto, size: tuple[int, int]) -> Mapping[str, Sequence[i
     """Returns the shape of every value of which it can be told, for one picture of `size`."""
     import onnx
 
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    constants = {tensor.name: tuple(tensor.dims) for tensor in fixed.graph.initializer}
-    for value in fixed.graph.input:
-        dimensions = value.type.tensor_type.shape.dim
-        if value.name not in constants and len(dimensions) == 4:
-            for axis, side in ((0, 1), (2, size[0]), (3, size[1])):
-                dimensions[axis].dim_value = side
-    del fixed.graph.value_info[:]
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model, size), data_prop=True)
     except onnx.shape_inference.InferenceError:
         return {}
     found = {
@@ -46,6 +37,30 @@ def _shapes(model: ModelProto, size: tuple[int, int]) -> Mapping[str, Sequence[i
         for value in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)
     }
     return found | constants
+
+
+def _without_weights(model: ModelProto, size: tuple[int, int]) -> ModelProto:
+    """Returns the network for one picture of `size`; of large constants only the shape, or it would be copied twice."""
+    import onnx
+
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    bare.graph.name = "shapes"
+    bare.graph.node.extend(model.graph.node)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _SMALL:
+            bare.graph.initializer.append(tensor)
+        else:
+            bare.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    for value in model.graph.input:
+        if value.name not in constants:
+            bare.graph.input.append(value)
+            dimensions = bare.graph.input[-1].type.tensor_type.shape.dim
+            for axis, side in ((0, 1), (2, size[0]), (3, size[1])) if len(dimensions) == 4 else ():
+                dimensions[axis].dim_value = side
+    for value in model.graph.output:
+        bare.graph.output.append(onnx.helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, None))
+    return bare
 
 
 def _products(node: NodeProto, shapes: Mapping[str, Sequence[int]]) -> int:

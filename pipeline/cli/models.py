@@ -141,6 +141,9 @@ def info(
     cache: CacheOption,
     family: FamilyOption = "",
     manifest: ManifestOption = None,
+    imgsz: Annotated[
+        str, typer.Option(metavar="HxW|N", help="Tell its work for this size, in pixels; else for its own, or 640x640.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Say what a model file is, and whether watchline can use it.
@@ -150,13 +153,13 @@ def info(
     \b
     Examples:
       watchline models info yolov8n
-      watchline models info best.pt --json
+      watchline models info best.pt --imgsz 384x640 --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     found = find_model(model, cache, _cached(cache))
     said = Manifest.read(manifest) if manifest else found.said
     said = dataclasses.replace(said, family=family) if family else said
-    description = describe(found.path)
-    if description.format == "onnx":
+    description = describe(found.path, _image_size(imgsz))
+    if description.format == "onnx" or (description.format == "openvino ir" and said.family):
         description = _looked_at(description, said, imports(cache))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(description), indent=2, default=str))
@@ -165,13 +168,13 @@ def info(
 
 
 def _looked_at(description: ModelDescription, said: Manifest, cache: Path) -> ModelDescription:
-    """Returns the description of an ONNX model with what its metadata and outputs say, as `watchline run` sees it."""
-    from watchline.detectors.engine import OnnxEngine
+    """Returns the description of a model with what its metadata and outputs say, as `watchline run` sees it."""
     from watchline.detectors.heads.registry import head_of
+    from watchline.detectors.opening import open_engine
 
     try:
         network = network_of(ModelFile(description.path, said), cache)
-        card = OnnxEngine(network, "cpu").card
+        card = open_engine(network, "cpu", said.wanted if network == description.path else "").card
         head_of(card)
     except ModelError as error:
         reason = str(error).removeprefix(f"{description.path}: ")
@@ -238,7 +241,7 @@ def _as_text(description: ModelDescription) -> str:
             value = f"{shown}, ... ({len(value)} in all)" if len(value) > 8 else shown
         elif isinstance(value, bool):
             value = "yes" if value else "no"
-        if value != "":
+        if value not in ("", 0.0):
             lines.append(f"{field.name.replace('_', ' '):12}  {value}")
     return "\n".join(lines)
 

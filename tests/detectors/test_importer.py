@@ -144,10 +144,19 @@ def test_a_checkpoint_is_described_without_being_converted(source: Path) -> None
         strides=(4, 8),
         input=("batch", "3", "height", "width"),
         parameters=parameters_of(checkpoints.small_network()),
+        gflops=describe(source).gflops,
+        gflops_at="640x640",
         licence="MIT",
         supported=True,
         reason="",
     )
+
+
+def test_the_work_of_a_network_is_told_for_the_size_that_is_asked_for(source: Path) -> None:
+    whole, half = describe(source), describe(source, (320, 640))
+    assert half.gflops_at == "320x640"
+    assert half.gflops == pytest.approx(whole.gflops / 2, abs=0.001)
+    assert whole.gflops > 0
 
 
 def test_an_onnx_file_is_described(source: Path, cache: Path) -> None:

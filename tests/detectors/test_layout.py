@@ -240,10 +240,14 @@ class TestWhatCannotBeToldApart:
         with pytest.raises(ModelError, match="their anchors are not in the file; import its checkpoint"):
             decide(facts(*shapes), "yolov7")
 
-    @pytest.mark.parametrize("shape", [(1, 512), (1, 1, 200, 7), (1, 300, 84), (1,), (), (1, 4, 4, 4, 4)])
+    @pytest.mark.parametrize("shape", [(1, 1, 200, 6), (1, 300, 84), (1,), (), (1, 4, 4, 4, 4)])
     def test_another_kind_of_network_is_refused_with_its_outputs(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ModelError, match="does not say what it is, and its outputs output0"):
             decide(facts(shape))
+
+    def test_a_network_that_compares_pictures_is_told_from_one_that_finds_something(self) -> None:
+        with pytest.raises(ModelError, match="it compares pictures, and finds nothing in them"):
+            decide(facts((1, 512)))
 
     @pytest.mark.parametrize("family", ["", "yolov8", "yolov6-face", "yolox", "yunet"])
     def test_four_finished_outputs_of_a_family_that_nobody_knows_are_refused(self, family: str) -> None:

@@ -157,6 +157,8 @@ def test_info_says_what_a_model_is_by_name_and_by_path(yolov8n: Path, cache: Pat
     fields = dict(line.split(maxsplit=1) for line in shown.splitlines() if len(line.split()) > 1)
     assert (fields["family"], fields["supported"]) == ("yolov8", "yes")
     assert fields["labels"].endswith("(80 in all)")
+    assert "gflops        8.744" in shown
+    assert "gflops at     384x640" in run(cache, "info", "yolov8n", "--imgsz", "384x640").stdout
 
 
 @pytest.mark.parametrize("size", ["0x640", "640x", "640x640x3", "-640", "big", "640 x 640"])
