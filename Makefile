@@ -11,7 +11,7 @@ OUT ?= demo
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard */native/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sanitize check format bench peers tracker-peers peers-plots wheel clean
+.PHONY: help demo test fuzz sanitize check format bench peers tracker-peers peers-plots wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ sanitize: $(VENV)/installed-dev  ## the tests of the native code, built with ASa
 	  --disable-pip-version-check --no-deps -C build-dir=build/sanitize/cmake -C cmake.define.WATCHLINE_SANITIZE=ON .
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  build/sanitize/bin/python -m pytest -p no:cacheprovider $(NATIVE_TESTS) $(ARGS)
+
+fuzz: $(VENV)/installed-dev  ## spoilt and hostile model files, more than the tests try (ARGS='--count 5000 --seed 2')
+	$(BIN)/python -m tests.faults.fuzz_models --keep build/fuzz $(ARGS)
 
 check: $(VENV)/installed-dev  ## lint, formatting, types, import contracts
 	$(BIN)/ruff check .

@@ -11,6 +11,11 @@ from watchline.streams.errors import ModelError
 
 _PREFIX = "watchline."
 _TUPLES = ("labels", "strides", "keypoints", "anchors", "outputs")
+_TEXTS = ("family", "task", "colour", "source_sha256", "source_name", "licence", "placement", "layout")
+_FACES = ("scrfd", "yunet")  # whose points need not be said
+_MAX_FEED = 100_000  # far above any number that a network is fed by
+_MAX_NUMBER = 1e300
+_MAX_REASON = 200
 _NEEDED = ("family", "task", "labels", "strides")
 
 
@@ -109,12 +114,14 @@ class ModelCard:
             values |= {name: tuple(values[name]) for name in _TUPLES if name in values}
             card = cls(**values)
             card.check()
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(f"model metadata is damaged: {error!r}; import or export the model again") from error
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
+            reason = repr(error)[:_MAX_REASON]
+            raise ModelError(f"model metadata is damaged: {reason}; import or export the model again") from error
         return card
 
     def check(self) -> None:
         """Raises ValueError where the card makes no sense."""
+        self._check_kinds()
         labelled = bool(self.labels) == (self.task != "embed")
         if not labelled or not self.strides or not all(0 < stride <= 64 for stride in self.strides):
             raise ValueError(f"{len(self.labels)} labels, strides {self.strides}: want some, and strides of 1 to 64")
@@ -126,5 +133,22 @@ class ModelCard:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r}: want one of {', '.join(allowed)}")
-        if not 0 <= self.iou <= 1 or not self.scale > 0 or not 0 <= self.pad <= 255 or len(self.keypoints) != 2:
+        fed = 1 / _MAX_FEED <= self.scale <= _MAX_FEED and abs(self.shift) <= _MAX_FEED
+        if not 0 <= self.iou <= 1 or not fed or not 0 <= self.pad <= 255 or len(self.keypoints) != 2:
             raise ValueError(f"iou {self.iou}, scale {self.scale}, pad {self.pad}, keypoints {self.keypoints}")
+        if (self.task in ("pose", "face")) != (self.keypoints[0] > 0) and self.family not in _FACES:
+            raise ValueError(f"a {self.task} model with {self.keypoints[0]} keypoints")
+
+    def _check_kinds(self) -> None:
+        """Raises ValueError where a field is not of its kind: a card may have been written by anybody."""
+        words = (*(getattr(self, name) for name in _TEXTS), *self.labels, *self.outputs)
+        whole = (self.pad, *self.strides, *self.keypoints)
+        numbers = (self.scale, self.shift, self.iou, *self.anchors)
+        if not all(isinstance(word, str) for word in words) or not isinstance(self.batched, bool):
+            raise ValueError("a text or a yes is something else")
+        if not all(word.isprintable() for word in (self.family, self.task, self.licence, *self.labels)):
+            raise ValueError("a name holds what cannot be shown")
+        if not all(type(number) is int and 0 <= number <= _MAX_FEED for number in whole):
+            raise ValueError("a stride, a pad or a number of keypoints is no small whole number")
+        if not all(abs(number) <= _MAX_NUMBER for number in numbers):
+            raise ValueError("a number is infinite or none")

@@ -21,8 +21,9 @@ from watchline.streams.errors import ModelError
 if sys.platform != "win32":
     import resource
 
+_KILL: Final = 9  # SIGKILL, which Windows does not know
 _MAX_REASON: Final = 1000
-_PATIENCE: Final = 4  # seconds that a busy machine may take for a second of work
+_PATIENCE: Final = 1.5  # seconds that a busy machine may take for a second of work
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,12 @@ class Bounds:
     Attributes:
         memory_bytes: address space.
         cpu_s: processor time; it may last `_PATIENCE` times as long.
-        written_bytes: size of a file that it writes.
+        written_bytes: size of a file that it writes; by default enough for Python's own compiled modules.
     """
 
     memory_bytes: int
     cpu_s: int
-    written_bytes: int = 0
+    written_bytes: int = 1 << 20
 
 
 def run(module: str, job: Mapping[str, object], bounds: Bounds, source: Path) -> Any:
@@ -67,7 +68,8 @@ def run(module: str, job: Mapping[str, object], bounds: Bounds, source: Path) ->
     except OSError as error:
         raise ModelError(f"{source.name}: the process to read it cannot be started: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{source.name}: not read within {bounds.cpu_s * _PATIENCE} s") from error
+        limit = f"{bounds.cpu_s * _PATIENCE:.0f} s"
+        raise ModelError(f"{source.name}: not read within {limit}; try again on a less busy machine") from error
     return _understood(done, bounds, source)
 
 
@@ -122,9 +124,14 @@ def _end(done: subprocess.CompletedProcess[bytes], bounds: Bounds) -> str:
     """Returns how a process ended that gave no answer."""
     if sys.platform != "win32" and done.returncode == -signal.SIGXCPU:
         return f"not read within {bounds.cpu_s} s of processor time"
-    how = f"signal {-done.returncode}, out of memory?" if done.returncode < 0 else f"status {done.returncode}"
-    last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return f"the process that reads it ended with {how}: {_one_line(last)[:300]}"
+    last = _one_line(done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])[:300]
+    if done.returncode >= 0:
+        how = f"status {done.returncode}"
+    elif done.returncode in (-signal.SIGABRT, -_KILL):
+        how = f"signal {-done.returncode}, out of memory?"
+    else:
+        how = f"signal {-done.returncode}: it is damaged or hostile"
+    return f"the process that reads it ended with {how}" + (f": {last}" if last else "")
 
 
 def _one_line(text: str) -> str:

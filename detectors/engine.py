@@ -13,7 +13,7 @@ from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
 from watchline.detectors.family_cards import Facts
 from watchline.detectors.manifest import Manifest, card_of
-from watchline.detectors.runtime import load_onnxruntime
+from watchline.detectors.runtime import load_onnxruntime, reason_of
 from watchline.streams.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class OnnxEngine:
             outputs = self._session.run(names, {self._input: batch})
         except Exception as error:  # ONNX Runtime's errors share no base class
             shape = "x".join(map(str, batch.shape))
-            raise ModelError(f"{self._info.provider} failed on an input of {shape}: {_first_line(error)}") from error
+            raise ModelError(f"{self._info.provider} failed on an input of {shape}: {reason_of(error)}") from error
         return tuple(outputs) if self._card.batched else tuple(output[None] for output in outputs)
 
     def _facts(self, fixed_batch: int) -> Facts:
@@ -150,7 +150,7 @@ class OnnxEngine:
             try:
                 outputs = self._session.run(list(declared), {self._input: picture})
             except Exception as error:
-                raise ModelError(f"{self._info.provider} failed on a grey picture: {_first_line(error)}") from error
+                raise ModelError(f"{self._info.provider} failed on a grey picture: {reason_of(error)}") from error
             return {name: np.asarray(output) for name, output in zip(declared, outputs, strict=True)}
 
         # Our own models need no look at their shapes, and a run costs a start some time.
@@ -187,14 +187,14 @@ def _session(path: Path, provider: str) -> InferenceSession:
     try:
         return ort.InferenceSession(path, options, providers=[provider])
     except Exception as error:  # ONNX Runtime's errors share no base class
-        raise ModelError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
+        raise ModelError(f"{path}: ONNX Runtime cannot load it ({reason_of(error)})") from error
 
 
 def _input_of(session: InferenceSession, path: Path) -> tuple[str, int, tuple[int, int] | None]:
     """Returns the name of the network's input, its fixed batch size or 0, and its fixed height and width, if any."""
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-        asks = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        asks = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs[:4]) + ", ..." * (len(inputs) > 4)
         raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {asks}")
     batch, channels, *sides = inputs[0].shape
     if channels != 3:
@@ -207,8 +207,3 @@ def _input_of(session: InferenceSession, path: Path) -> tuple[str, int, tuple[in
         batch if isinstance(batch, int) else 0,
         (int(sides[0]), int(sides[1])) if all(fixed) else None,
     )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

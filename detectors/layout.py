@@ -104,7 +104,7 @@ def _labels(metadata: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     names = _literal(metadata["names"])
     try:
-        labels = tuple(str(names[i]) for i in range(len(names)))
+        labels = tuple("".join(c for c in str(names[i]) if c.isprintable()) for i in range(len(names)))
     except (KeyError, TypeError) as error:
         raise _damaged(error) from error
     if not labels:
@@ -116,7 +116,7 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise _damaged(error) from error
+        raise _damaged(ValueError(f"{text[:80]} is no plain value")) from error
 
 
 def _damaged(error: Exception) -> ModelError:

@@ -128,8 +128,13 @@ class NetworkDetector:
 
     def _decode(self, outputs: tuple[F32, ...], letterbox: Letterbox) -> Detections:
         size = (letterbox.height, letterbox.width)
-        found = self._head(Answer(outputs, self._card, size), self._options.least_score)
-        _expect_sane(found, len(self.labels))
+        try:
+            found = self._head(Answer(outputs, self._card, size), self._options.least_score)
+            _expect_sane(found, len(self.labels))
+        except (IndexError, TypeError, ValueError, ZeroDivisionError) as error:  # a card may say anything
+            what = f"{self._card.family} {self._card.task} model ({self._card.layout})"
+            shapes = ", ".join("x".join(map(str, output.shape)) for output in outputs[:12])
+            raise ModelError(f"the network's outputs {shapes} are not those of a {what}: {error}") from error
         if len(self._wanted):
             found = found[np.flatnonzero(np.isin(found.class_id, self._wanted))]
         if len(found) > _MOST_CANDIDATES:

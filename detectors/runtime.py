@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from types import ModuleType
+from typing import Final
 
 from watchline.streams.errors import ModelError
+
+# What ONNX Runtime puts before its words: a code, and where in its sources it stood.
+_PLACE: Final = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[\w\['\"])|\[with \w+ = [^]]*\] "
+)
+_NODE: Final = re.compile(r"Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ")
+_MAX_REASON: Final = 300
 
 
 def load_onnxruntime() -> ModuleType:
@@ -41,3 +50,14 @@ def load_openvino() -> ModuleType:
         ) from error
     module: ModuleType = openvino
     return module
+
+
+def reason_of(error: Exception) -> str:
+    """Returns what ONNX Runtime says went wrong, on one line, without where in its own sources.
+
+    >>> reason_of(RuntimeError("[ONNXRuntimeError] : 1 : FAIL : /onnxruntime_src/a.cc:7 void f(int) Too large"))
+    'Too large'
+    """
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    words = _NODE.sub(lambda node: " ".join(filter(None, node.groups())) + ": ", _PLACE.sub("", first)).strip() or first
+    return "".join(c if c.isprintable() else "?" for c in words[:_MAX_REASON])

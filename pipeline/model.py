@@ -12,6 +12,7 @@ from watchline.detectors.importer.adopt import adopt
 from watchline.detectors.importer.convert import import_checkpoint
 from watchline.detectors.importer.description import hash_model
 from watchline.detectors.manifest import Manifest
+from watchline.detectors.vetting import vet
 from watchline.streams.errors import ModelError, UsageError
 
 
@@ -87,8 +88,12 @@ def load_model(name: str, cache: Path, obtain: Callable[[Entry], Path]) -> Model
 
 
 def network_of(file: ModelFile, cache: Path) -> Path:
-    """Returns what an engine runs of a model file: itself, or what is imported from it, kept in `cache`."""
+    """Returns what an engine runs of a model file: itself, or what is imported from it, kept in `cache`.
+
+    An ONNX from anywhere is vetted first.
+    """
     suffix = file.path.suffix.lower()
     if suffix == ".onnx":
+        vet(file.path, cache)
         return file.path if file.said.is_silent else adopt(file.path, file.said, cache)
     return file.path if suffix == ".xml" else import_checkpoint(file.path, cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from watchline.streams.errors import ModelError
 
 _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
+_HEAD: Final = 512  # bytes that tell what a file is
+_MAX_DIRECTORY: Final = 16 * _MIB  # of the zip; that of the most members that are read takes a third
 
 # What people rename to .pt, by its first bytes.
 _SIGNATURES: Final = (
@@ -86,19 +89,22 @@ class Archive:
             if size > limits.file_bytes:
                 raise self.refusal(f"larger than {limits.file_bytes:,} bytes")
             with path.open("rb") as file:
-                head = file.read(64)
+                head = file.read(_HEAD)
         except OSError as error:
             raise self.refusal(f"{error.strerror}") from error
         if not head.startswith(b"PK"):
             raise self.refusal(f"not a torch checkpoint: it is {_kind(head)}")
+        self._file = _File(path)
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(self._file)
+            self._file.longest = size
         except _DAMAGED as error:
+            self._file.close()
             raise self.refusal("truncated or damaged: its zip directory cannot be read; copy it again") from error
         try:
             self._root = self._check(size)
         except BaseException:
-            self._zip.close()
+            self.close()
             raise
 
     def refusal(self, reason: str) -> ModelError:
@@ -135,6 +141,7 @@ class Archive:
     def close(self) -> None:
         """Closes the file."""
         self._zip.close()
+        self._file.close()
 
     def _check(self, file_size: int) -> str:
         """Returns the folder that every member lies in, with its slash, once the directory is found sound."""
@@ -159,13 +166,31 @@ class Archive:
         return root
 
 
+class _File(io.FileIO):
+    """A file that is read in small parts at first: a zip directory of gigabytes would be taken apart in memory."""
+
+    longest = _MAX_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Returns up to `size` bytes.
+
+        Raises:
+            BadZipFile: `size` is more than is read at once.
+        """
+        if size is not None and size > self.longest:
+            raise zipfile.BadZipFile("its directory is too large")
+        return super().read(-1 if size is None else size) or b""
+
+
 def _kind(head: bytes) -> str:
     """Returns what a file that starts with `head` is, for a person who renamed or mistook it."""
     if not head:
         return "empty"
     if head[8:10] == b'{"':
         return "a safetensors file, which holds weights but no network"
-    if head[0] == 8 and head[1] < 20:
+    if head[257:262] == b"ustar":
+        return "a tar archive; a checkpoint of the first torch, if it is one, must be saved again by a newer one"
+    if head[0] == 8 and b"" < head[1:2] < b"\x14":
         return "probably an ONNX model, which needs no import"
     if head[0] == 0x80:
         return "a plain pickle"

@@ -1,7 +1,4 @@
-"""The process that reads foreign files: `python -m watchline.detectors.importer.child JOB`.
-
-JOB is JSON. The answer is one line of JSON on stdout: `{"ok": ...}`, or `{"error": "the reason"}` with exit status 1.
-"""
+"""The process that reads checkpoints: `python -m watchline.detectors.importer.child JOB BOUNDS`."""
 
 from __future__ import annotations
 
@@ -9,14 +6,11 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import TypedDict
 
+from watchline.detectors.confined import answer
+from watchline.detectors.runtime import reason_of
 from watchline.streams.errors import ModelError
-
-if sys.platform != "win32":
-    import resource
-
-_MAX_REASON: Final = 1000
 
 
 class Job(TypedDict):
@@ -32,35 +26,12 @@ class Job(TypedDict):
     size: list[int]
     batch: int
     raw: bool
-    memory_bytes: int
 
 
-def main(text: str) -> int:
+def main(text: str, bounds: str) -> int:
     """Does the job that `text` describes, prints the answer and returns the exit status."""
     job: Job = json.loads(text)
-    _limit_memory(job["memory_bytes"])
-    try:
-        print(json.dumps({"ok": _convert(job) if job["target"] else _describe(job)}))  # noqa: T201
-        return 0
-    except MemoryError:
-        reason = f"{Path(job['source']).name}: needs more than {job['memory_bytes']:,} bytes of memory"
-    except ModelError as error:
-        reason = str(error)
-    except Exception as error:  # noqa: BLE001  # the border of the process: whatever it is becomes one line
-        reason = f"{Path(job['source']).name}: {type(error).__name__}: {error}"
-    print(json.dumps({"error": " ".join(reason.split())[:_MAX_REASON]}))  # noqa: T201
-    return 1
-
-
-def _limit_memory(limit: int) -> None:
-    """Bounds the address space where the system can, so that a hostile file fails here and not the machine."""
-    if sys.platform != "win32":
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        try:
-            resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
-        except ValueError:  # macOS refuses; the time limit of the parent still holds
-            return
+    return answer(bounds, Path(job["source"]), lambda: _convert(job) if job["target"] else _describe(job))
 
 
 def _convert(job: Job) -> str:
@@ -96,8 +67,11 @@ def _from_checkpoint(source: Path, job: Job, size: tuple[int, int] | None) -> by
     model = network.onnx(card)
     try:
         check(model, card, network.head, network.graph.size, network.graph.batch)
-    except ModelError as error:
-        raise ModelError(f"{source.name}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # ONNX's and ONNX Runtime's errors share no base class
+        reason = str(error) if isinstance(error, ModelError) else f"self-check: {reason_of(error)}"
+        raise ModelError(f"{source.name}: {reason}") from error
     return model
 
 
@@ -112,4 +86,4 @@ def _describe(job: Job) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

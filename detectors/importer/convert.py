@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from watchline.detectors.confined import Bounds, run
 from watchline.detectors.importer.child import Job
 from watchline.detectors.importer.description import ModelDescription, hash_file, hash_model, is_ir, model_files
 from watchline.streams.errors import ModelError, OutputError
@@ -24,8 +21,8 @@ FORMAT_VERSION: Final = 2
 _BASE_MEMORY_BYTES: Final = 1 << 30
 _MEMORY_PER_BYTE: Final = 12  # half of it is needed for float16 weights, which are half of their ONNX
 _IR_FACTOR: Final = 4  # its weights may be int8, a quarter of their ONNX
-_BASE_TIME_S: Final = 60.0
-_BYTES_PER_S: Final = 4 << 20  # fifty times slower than seen
+_BASE_TIME_S: Final = 6
+_BYTES_PER_S: Final = 1 << 20  # ten times slower than seen
 _MAX_SIDE_PX: Final = 4096
 _MAX_BATCH: Final = 256
 
@@ -124,7 +121,7 @@ def _run(
     """Runs the child and returns its answer.
 
     Raises:
-        ModelError: it refused, crashed, or took too long.
+        ModelError: it refused, crashed, or took too much.
     """
     try:
         file_bytes = sum(file.stat().st_size for file in model_files(source))
@@ -138,30 +135,7 @@ def _run(
         size=list(size or ()),
         batch=batch,
         raw=raw,
-        memory_bytes=_BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * file_bytes,
     )
-    # -P: modules in the current folder are not imported. One thread: pools reserve address space, which is bounded.
-    command = [sys.executable, "-P", "-m", "watchline.detectors.importer.child", json.dumps(job)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    limit_s = _BASE_TIME_S + file_bytes / _BYTES_PER_S
-    try:
-        done = subprocess.run(  # noqa: S603  # our own module, no shell
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False, env=environment
-        )
-    except OSError as error:
-        raise ModelError(f"{source.name}: the process to read it cannot be started: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{source.name}: not read within {limit_s:.0f} s") from error
-    return _answer(source, done)
-
-
-def _answer(source: Path, done: subprocess.CompletedProcess[bytes]) -> Any:
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
-        how = f"signal {-done.returncode}, out of memory?" if done.returncode < 0 else f"status {done.returncode}"
-        raise ModelError(f"{source.name}: the process that reads it ended with {how}: {last}") from None
-    if "error" in answer:
-        raise ModelError(answer["error"])
-    return answer["ok"]
+    memory = _BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * file_bytes
+    bounds = Bounds(memory, _BASE_TIME_S + file_bytes // _BYTES_PER_S, written_bytes=memory)
+    return run("watchline.detectors.importer.child", dict(job), bounds, source)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _MAX_ONNX_BYTES: Final = 1 << 31  # protobuf reads no more
+_MAX_SHOWN: Final = 60
 _HASH_BLOCK: Final = 1 << 20
 _USUAL_SIZE: Final = (640, 640)
 
@@ -173,8 +174,11 @@ def _describe_onnx(path: Path, imgsz: tuple[int, int] | None) -> ModelDescriptio
         reason = str(error)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
-    dimensions = tuple(d.dim_param or str(d.dim_value) for i in inputs[:1] for d in i.type.tensor_type.shape.dim)
-    parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+    dimensions = tuple(
+        _shown(d.dim_param) or str(d.dim_value) for i in inputs[:1] for d in i.type.tensor_type.shape.dim
+    )
+    shapes = [tensor.dims for tensor in model.graph.initializer]
+    parameters = sum(math.prod(shape) for shape in shapes if len(shape) <= 32 and min(shape, default=0) >= 0)
     return _description(path, "onnx", card, dimensions, parameters, _work(model, dimensions, imgsz), reason)
 
 
@@ -186,6 +190,11 @@ def _work(model: ModelProto | None, dimensions: tuple[str, ...], imgsz: tuple[in
     size = (int(dimensions[2]), int(dimensions[3])) if fixed else imgsz or _USUAL_SIZE
     work = gflops(model, size)
     return (work, f"{size[0]}x{size[1]}") if work else (0.0, "")
+
+
+def _shown(name: str) -> str:
+    """Returns a name out of a model as text that a terminal can show, cut where it is long."""
+    return "".join(c for c in name[:_MAX_SHOWN] if c.isprintable())
 
 
 def _read_onnx(path: Path, size: int) -> ModelProto:

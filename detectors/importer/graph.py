@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 OPSET: Final = 17
 _IR_VERSION: Final = 8
 _SIDES: Final = ("height", "width")
+_MAX_NAME: Final = 2000
+_MAX_REACH: Final = 129  # of a window; the largest known is 13 cells wide
 _END: Final = (1 << 63) - 1  # "to the end" in a Slice
 
 
@@ -54,6 +56,8 @@ class Window:
         reach = self.dilation * (self.kernel - 1) + 1
         if min(self.kernel, self.stride, self.dilation) < 1 or (2 * self.padding - reach) // self.stride != -1:
             raise ShapeError(f"kernel {self.kernel}, stride {self.stride}, padding {self.padding} changes the size")
+        if reach > _MAX_REACH:
+            raise ShapeError(f"kernel {self.kernel} with dilation {self.dilation} reaches over {_MAX_REACH} cells")
 
     def attributes(self) -> dict[str, int | list[int]]:
         """Returns the ONNX attributes that convolutions and pools share."""
@@ -120,6 +124,8 @@ class Graph:
         """Adds any operation with one output, and returns the name of that, which is `name`."""
         from onnx import helper
 
+        if len(name) > _MAX_NAME:  # each in a chain of activations adds to the name of the one before
+            raise ShapeError("the chain of layers is too long")
         self._nodes.append(helper.make_node(operation, inputs, [name], name, **(attributes or {})))
         return name
 

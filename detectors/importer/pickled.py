@@ -20,8 +20,9 @@ from watchline.detectors.importer.archive import Limits
 
 Function: TypeAlias = Callable[[tuple[object, ...]], object]
 
-_MAX_KEY: Final = 8  # parts of a tuple that is a key
+_MAX_PARTS: Final = 8  # of a tuple that is a key
 _NAME: Final = re.compile(r"\w[\w.<>]{0,200}")
+_MAX_KEY: Final = 1 << 60  # numbers below differ in their hashes; of larger ones, any many may share one
 
 
 class PickleError(Exception):
@@ -88,14 +89,17 @@ def load(data: bytes | BinaryIO, functions: Mapping[str, Function], persistent: 
 def can_be_key(value: object) -> bool:
     """Returns whether `value` may be the key of a dictionary.
 
-    Hashing a tuple that nests deeply would end the process, and one of many parts would take time at every use.
+    Hashing a tuple that nests deeply would end the process, one of many parts would take time at every use, and of
+    giant numbers any many may share one hash.
 
-    >>> can_be_key(("a", 1)), can_be_key(("a", ("b",)))
-    (True, False)
+    >>> can_be_key(("a", 1)), can_be_key(("a", ("b",))), can_be_key(1 << 61)
+    (True, False, False)
     """
     parts = value if isinstance(value, tuple) else (value,)
     known = str | int | float | bytes | Global | Record | None
-    return len(parts) <= _MAX_KEY and all(isinstance(part, known) for part in parts)
+    return len(parts) <= _MAX_PARTS and all(
+        isinstance(part, known) and not (isinstance(part, int) and abs(part) >= _MAX_KEY) for part in parts
+    )
 
 
 class _Machine:
@@ -244,7 +248,8 @@ class _Machine:
             raise PickleError(f"items are set on {type(target).__name__}")
         for key in keys:
             if not can_be_key(key):
-                raise PickleError(f"a key of a dictionary is a {type(key).__name__}")
+                giant = "giant " if isinstance(key, int) else ""
+                raise PickleError(f"a key of a dictionary is a {giant}{type(key).__name__}")
         if isinstance(target, dict):
             target.update(zip(keys, pairs[1::2], strict=True))
 

@@ -148,7 +148,7 @@ def info(
 ) -> None:
     """Say what a model file is, and whether watchline can use it.
 
-    An .onnx is loaded, and where its file leaves something open, run on one grey picture.
+    An .onnx is tried in a process of its own, then loaded, and run on one grey picture.
 
     \b
     Examples:
@@ -177,7 +177,7 @@ def _looked_at(description: ModelDescription, said: Manifest, cache: Path) -> Mo
         card = open_engine(network, "cpu", said.wanted if network == description.path else "").card
         head_of(card)
     except ModelError as error:
-        reason = str(error).removeprefix(f"{description.path}: ")
+        reason = str(error).removeprefix(f"{description.path}: ").removeprefix(f"{description.path.name}: ")
         return dataclasses.replace(description, supported=False, reason=reason)
     return dataclasses.replace(
         description,

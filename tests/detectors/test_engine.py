@@ -131,7 +131,7 @@ def test_half_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "card", "dtype", "says"),
     [
-        (DYNAMIC, None, TensorProto.FLOAT, "does not say what it is"),
+        (DYNAMIC, None, TensorProto.FLOAT, "it compares pictures, and finds nothing in them"),
         (["batch", 1, "height", "width"], CARD, TensorProto.FLOAT, "1 channels"),
         (["batch", 3, 8, "width"], CARD, TensorProto.FLOAT, "fixes one side only"),
         (["batch", 3, "height", "width"], CARD, TensorProto.DOUBLE, "not a picture network"),

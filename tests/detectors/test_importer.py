@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tests.detectors import checkpoints
 from tests.detectors.checkpoints import Made
 from watchline.detectors.card import ModelCard
+from watchline.detectors.confined import Bounds
 from watchline.detectors.importer.child import Job
 from watchline.detectors.importer.convert import ModelDescription, describe, import_checkpoint
 from watchline.detectors.importer.head import Head
@@ -232,8 +234,9 @@ def test_a_child_that_dies_is_one_line(source: Path, cache: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the address space is bounded for sure")
 def test_a_child_without_memory_says_so_in_one_line(source: Path) -> None:
-    job = Job(source=str(source), target="x.onnx", sha256="", size=[], batch=0, raw=False, memory_bytes=10 << 20)
-    command = [sys.executable, "-m", "watchline.detectors.importer.child", json.dumps(job)]
+    job = Job(source=str(source), target="x.onnx", sha256="", size=[], batch=0, raw=False)
+    bounds = json.dumps(asdict(Bounds(memory_bytes=10 << 20, cpu_s=60)))
+    command = [sys.executable, "-m", "watchline.detectors.importer.child", json.dumps(job), bounds]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert set(json.loads(done.stdout)) == {"error"}
