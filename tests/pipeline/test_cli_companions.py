@@ -127,7 +127,7 @@ class TestRefusals:
         broken = tmp_path / "broken.onnx"
         broken.write_bytes(b"not a network")
         code, said = self.refused(clip, tmp_path / "out", "--model", tiny, "--model", broken)
-        assert (code, str(broken) in said) == (1, True)
+        assert (code, broken.name in said) == (1, True)
 
     def test_a_family_without_its_model(self, tiny: Path, faces: Path, clip: Path, tmp_path: Path) -> None:
         models = ("--model", tiny, "--model", faces)
