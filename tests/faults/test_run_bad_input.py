@@ -81,7 +81,7 @@ class TestBadInput:
         assert "nothing" in self.refused(folder, "--model", tiny, out=tmp_path / "out")
 
     def test_an_unknown_model_names_the_nearest(self, clip: Path, tmp_path: Path) -> None:
-        assert "yolov8n" in self.refused(clip, "--model", "yolov8m-nano", code=2, out=tmp_path / "out")
+        assert "yolov8n" in self.refused(clip, "--model", "yolov8nn", code=2, out=tmp_path / "out")
 
     def test_a_model_file_that_is_not_there(self, clip: Path, tmp_path: Path) -> None:
         assert "gone.onnx" in self.refused(clip, "--model", tmp_path / "gone.onnx", out=tmp_path / "out")

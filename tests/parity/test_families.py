@@ -187,4 +187,4 @@ def test_info_says_what_a_bare_onnx_is(data_dir: Path, tmp_path: Path) -> None:
     assert (described["family"], described["task"], described["supported"]) == ("scrfd", "face", True)
     done = watchline("models", "info", data_dir / "models" / "osnet_x0_25_msmt17.onnx", "--cache", tmp_path / "cache")
     assert "supported     no" in done.stdout
-    assert "say --family" in done.stdout
+    assert "it compares pictures" in done.stdout
