@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
-_PROBE_SIZE = (256, 320)  # where the network takes any: both sides are multiples of 64, and they differ
-_GREY = 0.5
+PROBE_SIZE = (256, 320)  # where the network takes any: both sides are multiples of 64, and they differ
+GREY = 0.5
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -127,7 +127,7 @@ class OnnxEngine:
         missing = self._batch - len(batch)
         if not missing:
             return self._run(batch, self._outputs)
-        grey = np.full((missing, *batch.shape[1:]), _GREY, np.float32)
+        grey = np.full((missing, *batch.shape[1:]), GREY, np.float32)
         return tuple(output[: len(batch)] for output in self._run(np.concatenate([batch, grey]), self._outputs))
 
     def _run(self, batch: F32, names: list[str]) -> tuple[F32, ...]:
@@ -142,11 +142,11 @@ class OnnxEngine:
         """Returns what the network shows of itself; run on a grey picture where it leaves shapes open."""
         metadata = self._session.get_modelmeta().custom_metadata_map
         declared = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
-        size = self._fixed_size or _PROBE_SIZE
+        size = self._fixed_size or PROBE_SIZE
 
         @cache
         def probe() -> dict[str, F32]:
-            picture = np.full((fixed_batch or 1, 3, *size), _GREY, np.float32)
+            picture = np.full((fixed_batch or 1, 3, *size), GREY, np.float32)
             try:
                 outputs = self._session.run(list(declared), {self._input: picture})
             except Exception as error:
@@ -161,6 +161,11 @@ class OnnxEngine:
         else:
             shapes = {name: tuple(s if isinstance(s, int) else 1 for s in shape) for name, shape in declared.items()}
         return Facts(metadata, shapes, size, probe)
+
+
+def has_cuda() -> bool:
+    """Returns whether this ONNX Runtime was built for CUDA; whether that starts is another matter."""
+    return _PROVIDERS["cuda"] in load_onnxruntime().get_available_providers()
 
 
 def _start(path: Path, device: Device) -> tuple[InferenceSession, EngineInfo]:

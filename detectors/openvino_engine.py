@@ -1,63 +1,101 @@
-"""OpenVinoEngine: runs OpenVINO networks, with the extra `openvino`."""
+"""OpenVinoEngine: runs ONNX and OpenVINO networks on OpenVINO, with the extra `openvino`."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
-from watchline.detectors.engine import Device, EngineInfo
+from watchline.detectors.engine import GREY, PROBE_SIZE, EngineInfo
 from watchline.detectors.family_cards import Facts
 from watchline.detectors.importer.ir import Ir
-from watchline.detectors.layout import decide
+from watchline.detectors.manifest import Manifest, card_of
 from watchline.detectors.runtime import load_openvino
-from watchline.streams.errors import ModelError, UsageError
+from watchline.streams.errors import ModelError
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, InferRequest
+    from openvino import CompiledModel, Core, InferRequest
 
-_PROBE_SIZE: Final = (256, 320)  # where the network takes any: both sides are multiples of 64, and they differ
-_GREY: Final = 0.5
+_MOST_SIZES: Final = 4  # of the input for which a network is kept compiled; a camera has one
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a file says of its network.
+
+    Attributes:
+        metadata: of the file, in the forms of the ONNX files of Ultralytics.
+        outputs: shape of each output by name; -1 for what is open.
+        shape: of the input, likewise.
+    """
+
+    metadata: Mapping[str, str]
+    outputs: Mapping[str, tuple[int, ...]]
+    shape: tuple[int, ...]
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the input; None where it takes any."""
+        return (self.shape[2], self.shape[3]) if self.shape[2] >= 0 else None
 
 
 class OpenVinoEngine:
     """A network on OpenVINO, on the CPU. Safe to call from several threads at once.
 
-    One thread a call, as of `OnnxEngine`. Numbers are computed as precisely as the file says: what it holds as int8
-    runs as int8, and what it holds as float is not rounded to bfloat16.
+    One thread a call, and as many calls at once as there are `workers`, as of `OnnxEngine`. A network is compiled for
+    each size of its input that comes along, because OpenVINO is slower where it leaves a size open.
 
     Args:
-        path: the .xml of an OpenVINO network; its .bin lies beside it.
-        device: "auto" or "cpu".
-        family: what the network is, where the file does not say it; see `layout.FAMILIES`.
+        path: an .onnx, or the .xml of an OpenVINO network with its .bin beside it.
+        said: what is said of the network, where its file does not say it.
         card: what the network is, where the caller knows it for sure; its file is then not asked. This runs networks
             that find nothing by themselves, such as those that describe a person.
+        workers: most calls at once.
+        exact: compute floats as float32; else as bfloat16 where the processor can, which is about twice as fast.
 
     Raises:
         ModelError: OpenVINO is not installed; or the file is not such a network, or none that watchline can feed.
-        UsageError: a device that is not the CPU; or `family` is unknown or not what the file says.
+        UsageError: `said` is not what the file says.
     """
 
-    def __init__(self, path: Path, device: Device = "auto", family: str = "", *, card: ModelCard | None = None) -> None:
-        if device not in ("auto", "cpu"):
-            raise UsageError(f"device {device!r}: an OpenVINO network runs on the CPU; use --device cpu")
+    def __init__(
+        self,
+        path: Path,
+        said: Manifest | None = None,
+        *,
+        card: ModelCard | None = None,
+        workers: int = 1,
+        exact: bool = False,
+    ) -> None:
         openvino = load_openvino()
         self._path = path
-        ir = Ir(path)  # bounded, which OpenVINO's own reader is not
-        self._fixed_size = _fixed_size(ir)
+        self._core: Core = openvino.Core()
+        precision = "f32" if exact or "BF16" not in self._capabilities() else "bf16"
+        self._settings = {
+            "INFERENCE_NUM_THREADS": workers,
+            "NUM_STREAMS": workers,
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        # Of an .xml our own reader goes first, for it is bounded, which OpenVINO's is not.
+        self._source = _of_ir(path) if path.suffix.lower() == ".xml" else _of_onnx(path)
+        self._model = self._read()
+        self._networks: dict[tuple[int, int], CompiledModel] = {}
+        self._lock = threading.Lock()
         self._local = threading.local()
-        self._info = EngineInfo(f"openvino {openvino.__version__.partition('-')[0]}", "cpu", "OpenVINO CPU")
-        self._network = _compiled(path)
-        self._names = list(ir.outputs())
-        self._card = card or self._decided(ir, family)
+        version = f"openvino {openvino.__version__.partition('-')[0]}"
+        self._info = EngineInfo(version, "cpu", f"OpenVINO CPU {precision}")
+        self._names = list(self._source.outputs)
+        self._card = card or self._decided(said or Manifest())
         unknown = set(self._card.outputs) - set(self._names)
         if unknown:
-            raise ir.refusal(f"it has no output {min(unknown)!a}, only {', '.join(self._names[:8])}")
+            raise ModelError(f"{path}: it has no output {min(unknown)!a}, only {', '.join(self._names[:8])}")
         self._rows = [self._names.index(name) for name in self._card.outputs or self._names]
 
     @property
@@ -73,7 +111,7 @@ class OpenVinoEngine:
     @property
     def fixed_size(self) -> tuple[int, int] | None:
         """Height and width that the input must have; None where any multiple of the stride will do."""
-        return self._fixed_size
+        return self._source.fixed_size
 
     def run(self, batch: F32) -> tuple[F32, ...]:
         """Returns the outputs that `card.outputs` names, in its order, each (N, ...) float32."""
@@ -86,7 +124,7 @@ class OpenVinoEngine:
     def _run(self, picture: F32) -> list[F32]:
         """Returns all outputs for one picture (1, 3, H, W), in the network's order."""
         try:
-            request = self._request()
+            request = self._request((picture.shape[2], picture.shape[3]))
             request.infer([picture], share_inputs=True)
             # The next call of this thread overwrites what the request gives.
             return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(len(self._names))]
@@ -94,55 +132,92 @@ class OpenVinoEngine:
             shape = "x".join(map(str, picture.shape))
             raise ModelError(f"OpenVINO failed on an input of {shape}: {_reason(error)}") from error
 
-    def _request(self) -> InferRequest:
-        """Returns the request of the calling thread: a request serves one call at a time."""
-        if not hasattr(self._local, "request"):
-            self._local.request = self._network.create_infer_request()
+    def _request(self, size: tuple[int, int]) -> InferRequest:
+        """Returns the request of the calling thread for pictures of `size`: a request serves one call at a time."""
+        if getattr(self._local, "size", None) != size:
+            self._local.request = self._compiled(size).create_infer_request()
+            self._local.size = size
         request: InferRequest = self._local.request
         return request
 
-    def _decided(self, ir: Ir, family: str) -> ModelCard:
+    def _compiled(self, size: tuple[int, int]) -> CompiledModel:
+        """Returns the network compiled for pictures of `size`."""
+        with self._lock:
+            if size not in self._networks:
+                if len(self._networks) >= _MOST_SIZES:
+                    del self._networks[next(iter(self._networks))]
+                model = self._model.clone()
+                if -1 in self._source.shape:
+                    model.reshape([1, 3, *size])
+                self._networks[size] = self._core.compile_model(model, "CPU", self._settings)
+            return self._networks[size]
+
+    def _read(self) -> Any:
+        try:
+            return self._core.read_model(self._path)
+        except RuntimeError as error:
+            raise ModelError(f"{self._path}: OpenVINO cannot load it ({_reason(error)})") from error
+
+    def _capabilities(self) -> list[str]:
+        """Returns what the processor is good at; bfloat16 on one that has no such instructions would be slow."""
+        found: list[str] = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return found
+
+    def _decided(self, said: Manifest) -> ModelCard:
         """Returns what the network is; it is run on a grey picture where its file leaves something open."""
-        size = self._fixed_size or _PROBE_SIZE
+        source = self._source
+        size = source.fixed_size or PROBE_SIZE
 
         @cache
         def probe() -> dict[str, F32]:
-            outputs = self._run(np.full((1, 3, *size), _GREY, np.float32))
+            outputs = self._run(np.full((1, 3, *size), GREY, np.float32))
             return dict(zip(self._names, outputs, strict=True))
 
-        shapes = ir.outputs()
-        if any(side < 0 for shape in shapes.values() for side in shape):
+        shapes = dict(source.outputs)
+        # Our own models need no look at their shapes, and a run costs a start some time.
+        if any(side < 0 for shape in shapes.values() for side in shape) and not ModelCard.is_in(source.metadata):
             shapes = {name: output.shape for name, output in probe().items()}
         try:
-            return decide(Facts(ir.metadata, shapes, size, probe), family)
+            return card_of(Facts(source.metadata, shapes, size, probe), said)
         except ModelError as error:
             raise ModelError(f"{self._path}: {error}") from error
 
 
-def _compiled(path: Path) -> CompiledModel:
-    openvino = load_openvino()
-    settings = {
-        "INFERENCE_NUM_THREADS": 1,
-        "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    try:
-        return openvino.Core().compile_model(path, "CPU", settings)
-    except RuntimeError as error:
-        raise ModelError(f"{path}: OpenVINO cannot load it ({_reason(error)})") from error
-
-
-def _fixed_size(ir: Ir) -> tuple[int, int] | None:
-    """Returns the height and width of the network's input, None where it takes any."""
+def _of_ir(path: Path) -> _Source:
+    """Returns what an OpenVINO network says of itself."""
+    ir = Ir(path)
     inputs = ir.of_type("Parameter")
     shapes = [layer.outputs[0].shape for layer in inputs if layer.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or inputs[0].attributes.get("element_type") != "f32":
         asks = ", ".join(f"{layer.name} {layer.attributes.get('element_type', '')}" for layer in inputs[:4])
         raise ir.refusal(f"not a picture network: want one f32 input (batch, 3, H, W), it has {asks} {shapes[:4]}")
-    batch, channels, height, width = shapes[0]
-    if channels != 3 or batch not in (1, -1) or (height < 0) != (width < 0):
-        raise ir.refusal(f"its input is {shapes[0]}; want (1, 3, H, W), both sides fixed or none")
-    return (height, width) if height >= 0 else None
+    return _checked(path, _Source(ir.metadata, ir.outputs(), tuple(shapes[0])))
+
+
+def _of_onnx(path: Path) -> _Source:
+    """Returns what an ONNX network says of itself."""
+    import onnx
+
+    model = onnx.load_model(path, load_external_data=False)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {len(inputs)}")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return _checked(path, _Source(metadata, {v.name: _sides(v) for v in model.graph.output}, _sides(inputs[0])))
+
+
+def _sides(value: Any) -> tuple[int, ...]:
+    """Returns the shape of an ONNX value, -1 for what is open."""
+    return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim)
+
+
+def _checked(path: Path, source: _Source) -> _Source:
+    """Returns `source` if it is a network for single pictures of three channels."""
+    batch, channels, *sides = source.shape if len(source.shape) == 4 else (0, 0, 0, 0)
+    if channels != 3 or batch not in (1, -1) or (sides[0] < 0) != (sides[1] < 0):
+        raise ModelError(f"{path}: its input is {source.shape}; want (1, 3, H, W), both sides fixed or none")
+    return source
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,8 @@ import sys
 from types import ModuleType
 from typing import Final
 
+import numpy as np
+
 from watchline.streams.errors import ModelError
 
 # What ONNX Runtime puts before its words: a code, and where in its sources it stood.
@@ -49,6 +51,9 @@ def load_openvino() -> ModuleType:
             "`watchline models import FILE.xml`"
         ) from error
     module: ModuleType = openvino
+    # Its first look at an array sets something up that two threads at once would wait for for ever: the one with the
+    # guard of it, the other with the lock of the interpreter. So it looks at one here, before there are threads.
+    _ = module.Tensor(np.zeros(1, np.float32), shared_memory=True).data
     return module
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from watchline.detectors.engine import Device, Engine
+from watchline.detectors.engine import Engine
 from watchline.detectors.letterbox import PACK_BACKEND
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import open_engine
@@ -64,7 +64,7 @@ class RunOptions:
         video: write the annotated video.
         batch: frames handed to the network together on a GPU; 0 takes 8. A CPU always takes one.
         threads: detections under way at once; 0 takes every processor that this process may use.
-        device: where the network runs.
+        device: where the networks run; see `opening.open_engine`.
         overwrite: replace the results of an earlier run.
         family: what the first model is, where its file does not say it; "" for nothing.
         companions: further models, which add to what the first one finds.
@@ -81,7 +81,7 @@ class RunOptions:
     video: bool = True
     batch: int = 0
     threads: int = 0
-    device: Device = "auto"
+    device: str = "auto"
     overwrite: bool = False
     family: str = ""
     companions: tuple[ModelChoice, ...] = ()
@@ -102,6 +102,7 @@ class _Loaded:
         stage: its name in the table of times.
         conf: least score of what counts as found.
         least_score: of what it reports.
+        note: what its engine had to say when it had started.
     """
 
     role: Role
@@ -109,6 +110,7 @@ class _Loaded:
     stage: str
     conf: float
     least_score: float
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class _Finished:
     outcome: RoadReport
     tallies: tuple[Tally, ...]
     wall_s: float
+    cpu_s: float
     stages: tuple[StageTime, ...]
 
 
@@ -205,7 +208,7 @@ class Runner:
         sinks: list[Sink] = [tables, AlbumSink(album)]
         if options.video:
             sinks.append(VideoSink(folder / VIDEO, labels, 1 / interval_s))
-        started = time.perf_counter()
+        started, cpu_before_s = time.perf_counter(), time.process_time()
         outcome = Road(
             source,
             self._detector,
@@ -219,12 +222,12 @@ class Runner:
             watch=watch,
             companions=self._companions,
         ).run()
-        wall_s = time.perf_counter() - started
+        wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_before_s
         if outcome.error and not outcome.processed:
             discard(folder)
             raise outcome.error
         tallies = tuple(tables.tallies)
-        done = _Finished(spec, *digest.result(), source.report(), outcome, tallies, wall_s, watch.times())
+        done = _Finished(spec, *digest.result(), source.report(), outcome, tallies, wall_s, cpu_s, watch.times())
         summary = self._summary(done, source.info, album, folder)
         try:
             write_whole(folder / REPORT, render_report(summary, album))
@@ -236,6 +239,9 @@ class Runner:
     def _summary(self, done: _Finished, info: SourceInfo, album: Album, folder: Path) -> Summary:
         report, outcome, ran = done.report, done.outcome, self._loaded[0].engine.info
         status, warnings = _verdict(done)
+        # What failed before the first frame was said then.
+        late = [loaded for loaded in self._loaded if loaded.engine.info.note != loaded.note]
+        warnings += tuple(f"{loaded.role.name}: {loaded.engine.info.note}" for loaded in late)
         models = tuple(
             _model_facts(loaded, tally, done.stages) for loaded, tally in zip(self._loaded, done.tallies, strict=True)
         )
@@ -254,7 +260,7 @@ class Runner:
             tracks_by_class=dict(album.tracks_by_class),
             fps=round(outcome.processed / done.wall_s, 3),
             wall_s=round(done.wall_s, 3),
-            cpu_s=round(sum(stage.cpu_s for stage in done.stages), 3),
+            cpu_s=round(done.cpu_s, 3),
             stages=done.stages,
             peak_memory_bytes=peak_memory_bytes(),
             model=models[0],
@@ -284,19 +290,19 @@ def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine
         UsageError: they cannot run together.
     """
     engines = engines or [
-        open_engine(model.onnx, options.device, choice.family)
+        open_engine(model.onnx, options.device, choice.family, options.threads or usable_cpus())
         for model, choice in zip(models, options.models, strict=True)
     ]
     roles = [Role(model.name, model.sha256, engine.card) for model, engine in zip(models, engines, strict=True)]
     check_roles(roles)
     faint = min(options.conf, _TRACKER_LEAST_SCORE)
-    first = _Loaded(roles[0], engines[0], "detect", options.conf, faint)
+    first = _Loaded(roles[0], engines[0], "detect", options.conf, faint, engines[0].info.note)
     others = []
     for role, engine, choice in zip(roles[1:], engines[1:], options.companions, strict=True):
         conf = options.conf if choice.conf is None else choice.conf
         # Of an object that is tracked by a faint detection the pose and mask are as faint; a faint face is a guess.
         asked = role.card.task == "face" or choice.conf is not None
-        others.append(_Loaded(role, engine, role.card.task, conf, conf if asked else faint))
+        others.append(_Loaded(role, engine, role.card.task, conf, conf if asked else faint, engine.info.note))
     return [first, *sorted(others, key=lambda loaded: loaded.stage == "face")]
 
 

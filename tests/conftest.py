@@ -11,6 +11,8 @@ from tests.clips import Clip, write_clip
 from tests.command import write_tiny_model
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime themselves
+# What tests expect is exact, and the same with the extra openvino and without it.
+os.environ.setdefault("WATCHLINE_DEVICE", "cpu")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -21,6 +21,7 @@ import typer
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.layout import FAMILIES
+from watchline.detectors.opening import DEVICES, devices_of
 from watchline.pipeline.cli.model_options import choose_models
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
 from watchline.pipeline.cli.tracker_options import Backend, Name, Preset, Settings
@@ -36,7 +37,6 @@ from watchline.streams.source import Source
 from watchline.trackers.build import TrackerChoice
 
 _PATIENCE_S = 10.0  # for a cancelled run to finish its files
-_DEVICES = ("auto", "cpu", "cuda")
 
 
 def _model_names(incomplete: str) -> list[str]:
@@ -105,7 +105,14 @@ def run(
     threads: Annotated[
         int, typer.Option(min=0, max=256, help="Detections under way at once; 0: one a usable processor.")
     ] = 0,
-    device: Annotated[str, typer.Option(help="Where the network runs: auto, cpu or cuda.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME]",
+            envvar="WATCHLINE_DEVICE",
+            help=f"Where the networks run, in turn until one works: {', '.join(DEVICES)}.",
+        ),
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each summary as a line of JSON; no progress.")] = False,
     cache: Annotated[
@@ -149,8 +156,7 @@ def run(
         raise UsageError(f"--fps {fps}: want a number")
     if fps and every:
         raise UsageError("--fps and --every exclude each other; give one of them")
-    if device.lower() not in _DEVICES:
-        raise UsageError(f"--device {device}: want one of {', '.join(_DEVICES)}")
+    devices_of(device)
     first, *companions = choose_models(model or [RunOptions().model], family or [], conf or [])
     options = RunOptions(
         model=first.model,
@@ -164,7 +170,7 @@ def run(
         video=not no_video,
         batch=batch,
         threads=threads,
-        device=device.lower(),  # type: ignore[arg-type]  # checked above
+        device=device,
         overwrite=overwrite,
         family=first.family,
         companions=tuple(companions),

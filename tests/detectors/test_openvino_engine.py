@@ -23,6 +23,7 @@ from watchline.detectors.heads.answer import Answer
 from watchline.detectors.heads.registry import head_of
 from watchline.detectors.importer.convert import describe, import_checkpoint
 from watchline.detectors.letterbox import Letterbox
+from watchline.detectors.manifest import Manifest
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import open_engine
 from watchline.detectors.openvino_engine import OpenVinoEngine
@@ -81,7 +82,7 @@ def saved(openvino: ModuleType, output: Any, image: Any, path: Path, yaml: str) 
 def test_it_answers_what_onnx_runtime_answers(openvino: ModuleType, path: Path, tmp_path: Path) -> None:
     converted(openvino, "yolov8n-seg", path, half=False)
     path.with_name("metadata.yaml").write_text(YAML.replace("detect", "segment").replace("stride: 8", "stride: 32"))
-    theirs, ours = open_engine(path), open_engine(import_checkpoint(path, tmp_path / "cache"))
+    theirs, ours = open_engine(path, "openvino-f32"), open_engine(import_checkpoint(path, tmp_path / "cache"), "cpu")
     assert isinstance(theirs, OpenVinoEngine)
     assert isinstance(ours, OnnxEngine)
     assert (theirs.info.device, theirs.fixed_size) == ("cpu", SIZE)
@@ -155,7 +156,7 @@ def test_a_network_of_another_channel_count_is_refused(openvino: ModuleType, pat
 
 
 def test_it_runs_on_the_cpu_alone(path: Path) -> None:
-    with pytest.raises(UsageError, match=r"device 'cuda': an OpenVINO network runs on the CPU; use --device cpu"):
+    with pytest.raises(UsageError, match=r"device 'cuda': an OpenVINO network runs on the CPU; use --device openvino"):
         open_engine(tiny().save(path), "cuda")
 
 
@@ -184,19 +185,19 @@ def test_an_ssd_says_what_it_needs_to_be_told(openvino: ModuleType, path: Path) 
     ):
         OpenVinoEngine(path)
     with pytest.raises(ModelError, match=r"an SSD network that does not name its classes"):
-        OpenVinoEngine(path, family="omz-ssd")
+        OpenVinoEngine(path, said=Manifest("omz-ssd"))
     assert "--family omz-ssd-person" in describe(path).reason
 
 
 def test_another_network_is_no_ssd(openvino: ModuleType, path: Path) -> None:
     converted(openvino, "small", path, half=False)
     with pytest.raises(ModelError, match=r"a omz-ssd model's outputs would be one, \(1, 1, boxes, 7\)"):
-        OpenVinoEngine(path, family="omz-ssd-face")
+        OpenVinoEngine(path, said=Manifest("omz-ssd-face"))
 
 
 @pytest.mark.parametrize("kind", ["person", "face"])
 def test_an_ssd_of_one_class_finds_that(openvino: ModuleType, kind: str, path: Path) -> None:
-    engine = OpenVinoEngine(ssd(openvino, path), family=f"omz-ssd-{kind}")
+    engine = OpenVinoEngine(ssd(openvino, path), said=Manifest(f"omz-ssd-{kind}"))
     assert (engine.card.labels, engine.card.colour, engine.card.placement) == ((kind,), "bgr", "stretch")
     (found,) = NetworkDetector(engine, DetectorOptions(0.1)).detect([make_frame(height=100, width=400)])
     # Its input is 60 wide and 30 high; the frame was bent to it.
@@ -207,7 +208,7 @@ def test_an_ssd_of_one_class_finds_that(openvino: ModuleType, kind: str, path: P
 
 def test_an_ssd_of_several_classes_is_named_by_what_lies_beside_it(openvino: ModuleType, path: Path) -> None:
     ssd(openvino, path, "names: {0: background, 1: vehicle, 2: person}\n")
-    engine = OpenVinoEngine(path, family="omz-ssd")
+    engine = OpenVinoEngine(path, said=Manifest("omz-ssd"))
     detector = NetworkDetector(engine, DetectorOptions(0.1, classes=("person",)))
     (found,) = detector.detect([make_frame(height=100, width=400)])
     assert [detector.labels[i] for i in found.class_id] == ["person"]
@@ -215,7 +216,9 @@ def test_an_ssd_of_several_classes_is_named_by_what_lies_beside_it(openvino: Mod
 
 
 def test_the_last_layer_of_the_zoo_is_read(openvino: ModuleType, path: Path, tmp_path: Path) -> None:
-    detector = NetworkDetector(OpenVinoEngine(real_ssd(openvino, path), family="omz-ssd"), DetectorOptions(0.25))
+    detector = NetworkDetector(
+        OpenVinoEngine(real_ssd(openvino, path), said=Manifest("omz-ssd")), DetectorOptions(0.25)
+    )
     (found,) = detector.detect([make_frame(height=100, width=400)])
     assert [detector.labels[i] for i in found.class_id] == ["vehicle", "person"]
     assert np.allclose(found.score, [0.9, 0.8])
@@ -261,7 +264,7 @@ def test_watchline_run_follows_what_an_openvino_network_finds(
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out" / "yard"
     facts = summary_of(folder)
-    assert (facts["model"]["family"], facts["machine"]["provider"]) == ("omz-ssd", "OpenVINO CPU")
+    assert (facts["model"]["family"], facts["machine"]["provider"][:12]) == ("omz-ssd", "OpenVINO CPU")
     assert facts["machine"]["runtime"].startswith("openvino 20")
     assert {track["class"] for line in json_lines(folder / "tracks.jsonl") for track in line["tracks"]} == {"person"}
 
