@@ -11,7 +11,7 @@ OUT ?= demo
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard */native/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz sanitize check format bench peers tracker-peers peers-plots wheel clean
+.PHONY: help demo test fuzz sanitize check format bench bench-models peers tracker-peers peers-plots wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ format: $(VENV)/installed-dev  ## put code into the house's form
 bench: $(VENV)/installed-dev  ## speed and memory; beside the peers once `make tracker-peers` or `make peers` was run
 	@for venv in $(TRACKER_PEERS) $(PEERS); do test ! -f $$venv/installed || $(MAKE) --silent $$venv/installed; done
 	$(BIN)/python -m tests.bench
+
+bench-models: $(VENV)/installed-dev  ## what every model at hand costs, beside its original; renew docs/benchmarks.md (10 minutes)
+	$(BIN)/python -m tests.bench.models_sheet $(ARGS)
 
 tracker-peers: $(TRACKER_PEERS)/installed  ## a second venv with the trackers that `make bench` compares with (0.7 GB)
 

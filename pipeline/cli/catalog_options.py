@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.layout import FAMILIES
+from watchline.streams.errors import UsageError
 
 CacheOption = Annotated[
     Path,
@@ -38,3 +40,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 FamilyOption = Annotated[
     str, typer.Option("--family", metavar="NAME", help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}.")
 ]
+
+
+def image_size(text: str) -> tuple[int, int] | None:
+    """Returns (height, width) px of "HxW" or of "N", a square; None for nothing.
+
+    >>> image_size("384x640")
+    (384, 640)
+    """
+    if not text:
+        return None
+    sides = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if not sides:
+        raise UsageError(f"--imgsz {text}: want height x width in pixels, such as 384x640, or one number for a square")
+    return int(sides[1]), int(sides[2] or sides[1])

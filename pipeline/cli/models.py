@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +18,18 @@ from watchline.detectors.importer.convert import describe, import_checkpoint
 from watchline.detectors.importer.description import ModelDescription
 from watchline.detectors.manifest import Manifest
 from watchline.pipeline.cli.adding import add, remove
-from watchline.pipeline.cli.catalog_options import CacheOption, FamilyOption, JsonOption, ManifestOption, MirrorOption
+from watchline.pipeline.cli.benching import bench
+from watchline.pipeline.cli.catalog_options import (
+    CacheOption,
+    FamilyOption,
+    JsonOption,
+    ManifestOption,
+    MirrorOption,
+    image_size,
+)
 from watchline.pipeline.cli.progress import fetch_shown
 from watchline.pipeline.model import ModelFile, find_model, imports, network_of
-from watchline.streams.errors import ModelError, OutputError, UsageError
+from watchline.streams.errors import ModelError, OutputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +38,7 @@ app = typer.Typer(
 )
 app.command()(add)
 app.command()(remove)
+app.command()(bench)
 
 
 @app.command("list")
@@ -131,7 +139,7 @@ def import_model(
       watchline models import best.pt --imgsz 640 --batch 8 --raw-heads --out best-raw.onnx
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     source = find_model(model, cache, _cached(cache)).path
-    made = import_checkpoint(source, imports(cache), _image_size(imgsz), batch, raw=raw_heads)
+    made = import_checkpoint(source, imports(cache), image_size(imgsz), batch, raw=raw_heads)
     typer.echo(_copy(made, out) if out else made)
 
 
@@ -158,7 +166,7 @@ def info(
     found = find_model(model, cache, _cached(cache))
     said = Manifest.read(manifest) if manifest else found.said
     said = dataclasses.replace(said, family=family) if family else said
-    description = describe(found.path, _image_size(imgsz))
+    description = describe(found.path, image_size(imgsz))
     if description.format == "onnx" or (description.format == "openvino ir" and said.family):
         description = _looked_at(description, said, imports(cache))
     if as_json:
@@ -205,20 +213,6 @@ def _cached(cache: Path) -> Callable[[Entry], Path]:
         return cache / entry.file
 
     return obtain
-
-
-def _image_size(text: str) -> tuple[int, int] | None:
-    """Returns (height, width) px of "HxW" or of "N", a square; None for nothing.
-
-    >>> _image_size("384x640")
-    (384, 640)
-    """
-    if not text:
-        return None
-    sides = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
-    if not sides:
-        raise UsageError(f"--imgsz {text}: want height x width in pixels, such as 384x640, or one number for a square")
-    return int(sides[1]), int(sides[2] or sides[1])
 
 
 def _copy(made: Path, out: Path) -> Path:
