@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from watchline.detectors.engine import Device, Engine
+from watchline.detectors.engine import Engine
 from watchline.detectors.heads.registry import head_of
 from watchline.detectors.letterbox import Letterbox
 from watchline.detectors.opening import open_engine
@@ -68,7 +68,7 @@ class Plan:
     """
 
     batches: tuple[int, ...] = (1,)
-    device: Device = "auto"
+    device: str = "auto"
     threads: int = 1
     size: tuple[int, int] | None = None
     clip: str = ""

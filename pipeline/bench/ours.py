@@ -49,7 +49,7 @@ class Watchline:
     """Our engine and our detector, with as many calls at once as there are threads: as `watchline run` works."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        engine = open_engine(Path(job["network"]), job["device"], job["family"])
+        engine = open_engine(Path(job["network"]), job["device"], job["family"], job["threads"])
         height, width = job["size"]
         self._engine = engine = SizedEngine(engine, (height, width))
         self._batch, self._threads = job["batch"], job["threads"]

@@ -6,16 +6,15 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from watchline.detectors.manifest import Manifest
-from watchline.pipeline.cli.catalog_options import CacheOption, FamilyOption, ManifestOption, MirrorOption
+from watchline.pipeline.cli.catalog_options import CacheOption, DeviceOption, FamilyOption, ManifestOption, MirrorOption
 from watchline.streams.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from watchline.detectors.engine import Device
     from watchline.pipeline.bench.measure import Plan, Subject
 
 _MOST_BATCH = 256
@@ -34,7 +33,7 @@ def bench(
         typer.Option(metavar="PYTHON", help="A Python that has ultralytics, such as original/bin/python."),
     ] = None,
     batch: Annotated[str, typer.Option(metavar="N,N", help="Frames a network call, each measured for itself.")] = "1",
-    device: Annotated[str, typer.Option(metavar="NAME", help="Where ours runs, as for `watchline run`.")] = "auto",
+    device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads of each side.")] = 1,
     imgsz: Annotated[
         str, typer.Option(metavar="HxW|N", help="Input size, pixels; else the network's own, or as 640 in a run.")
@@ -102,12 +101,11 @@ def _plan(
     source: str,
     seconds: float,
 ) -> Plan:
-    from watchline.detectors.engine import Device as Devices
+    from watchline.detectors.opening import devices_of
     from watchline.pipeline.bench.measure import Plan
     from watchline.pipeline.cli.catalog_options import image_size
 
-    if device.lower() not in get_args(Devices):
-        raise UsageError(f"--device {device}: want one of {', '.join(get_args(Devices))}")
+    devices_of(device)
     if not (math.isfinite(seconds) and 0 < seconds <= _MOST_SECONDS):
         raise UsageError(f"--seconds {seconds:g}: want more than 0 and at most {_MOST_SECONDS:g}")
     if against is not None and python is None:
@@ -122,7 +120,7 @@ def _plan(
             raise UsageError(f"{option} {path}: no such file")
     return Plan(
         batches=_batches(batch),
-        device=cast("Device", device.lower()),
+        device=device,
         threads=threads,
         size=image_size(imgsz),
         clip=source,

@@ -10,6 +10,7 @@ import typer
 
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.layout import FAMILIES
+from watchline.detectors.opening import DEVICES
 from watchline.streams.errors import UsageError
 
 CacheOption = Annotated[
@@ -37,6 +38,15 @@ ManifestOption = Annotated[
     typer.Option("--manifest", metavar="FILE", help="TOML file that says what the model does not; see docs/models.md."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME[,NAME]",
+        envvar="WATCHLINE_DEVICE",
+        help=f"Where the networks run, in turn until one works: {', '.join(DEVICES)}.",
+    ),
+]
 FamilyOption = Annotated[
     str, typer.Option("--family", metavar="NAME", help=f"What an .onnx is that does not say it: {', '.join(FAMILIES)}.")
 ]

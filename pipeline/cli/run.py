@@ -21,7 +21,8 @@ import typer
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.layout import FAMILIES
-from watchline.detectors.opening import DEVICES, devices_of
+from watchline.detectors.opening import devices_of
+from watchline.pipeline.cli.catalog_options import DeviceOption
 from watchline.pipeline.cli.model_options import choose_models
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
 from watchline.pipeline.cli.tracker_options import Backend, Name, Preset, Settings
@@ -105,14 +106,7 @@ def run(
     threads: Annotated[
         int, typer.Option(min=0, max=256, help="Detections under way at once; 0: one a usable processor.")
     ] = 0,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME[,NAME]",
-            envvar="WATCHLINE_DEVICE",
-            help=f"Where the networks run, in turn until one works: {', '.join(DEVICES)}.",
-        ),
-    ] = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each summary as a line of JSON; no progress.")] = False,
     cache: Annotated[

@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final
 
 from tests.bench.peers_venv import ROOT
-from watchline.detectors.engine import Device
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.importer.description import hash_model
 from watchline.detectors.manifest import Manifest
-from watchline.detectors.opening import open_engine
+from watchline.detectors.opening import devices_of, open_engine
 from watchline.pipeline.bench import show
 from watchline.pipeline.bench.measure import Plan, Subject, measure
 from watchline.pipeline.bench.plot import draw
@@ -83,7 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the page")
     arguments = parser.parse_args()
     usual = Plan(clip=str(arguments.data / "clips" / "people-walking.mp4"), seconds=arguments.seconds)
-    devices = [cast("Device", name) for name in arguments.devices.split(",") if name in get_args(Device)]
+    devices = list(devices_of(arguments.devices))
     models = arguments.data / "models"
     python = arguments.peers / "bin" / "python"
     troubles: Troubles = {}
@@ -122,7 +121,7 @@ def _note(troubles: Troubles, why: str, what: str) -> None:
         of.append(what)
 
 
-def _beside(original: Path, facing: Plan, devices: Sequence[Device], troubles: Troubles) -> Iterator[Job]:
+def _beside(original: Path, facing: Plan, devices: Sequence[str], troubles: Troubles) -> Iterator[Job]:
     subject = _subject(original, "")
     for device in devices:
         plan = replace(facing, device=device)
@@ -141,7 +140,7 @@ def _idle_cores() -> float:
     return usable_cpus() - others.cores()
 
 
-def _alone(models: Path, usual: Plan, devices: Sequence[Device], troubles: Troubles) -> Iterator[Job]:
+def _alone(models: Path, usual: Plan, devices: Sequence[str], troubles: Troubles) -> Iterator[Job]:
     for file, family in _MODELS.items():
         if not (models / file).exists():
             _note(troubles, "not at hand", file)

@@ -207,7 +207,7 @@ def test_the_table_and_markdown_say_the_same(tiny: Path, yard: Path, tmp_path: P
         (["--seconds", "0"], "--seconds 0: want more than 0"),
         (["--seconds", "nan"], "--seconds nan: want more than 0"),
         (["--seconds", "1e9"], "--seconds 1e+09: want more than 0 and at most 600"),
-        (["--device", "tpu"], "--device tpu: want one of auto, cpu"),
+        (["--device", "tpu"], "--device tpu: want one or more of auto, cpu"),
         (["--imgsz", "big"], "--imgsz big: want height x width"),
         (["--imgsz", "64"], "--imgsz: this network takes 32x32 alone"),
         (["--json", "--markdown"], "--json and --markdown exclude each other"),
