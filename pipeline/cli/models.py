@@ -27,7 +27,9 @@ from watchline.pipeline.cli.catalog_options import (
     MirrorOption,
     image_size,
 )
+from watchline.pipeline.cli.comparing import compare
 from watchline.pipeline.cli.progress import fetch_shown
+from watchline.pipeline.cli.quantizing import quantize
 from watchline.pipeline.model import ModelFile, find_model, imports, network_of
 from watchline.streams.errors import ModelError, OutputError
 
@@ -39,6 +41,8 @@ app = typer.Typer(
 app.command()(add)
 app.command()(remove)
 app.command()(bench)
+app.command()(compare)
+app.command()(quantize)
 
 
 @app.command("list")

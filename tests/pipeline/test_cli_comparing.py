@@ -1,0 +1,135 @@
+"""`watchline models compare`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.command import watchline, write_constant_model, write_tiny_model
+from watchline.detectors.card import ModelCard
+from watchline.pipeline.compare import Candidate, CompareOptions, Sample, Side, spread
+from watchline.pipeline.track_agreement import TrackAgreement, agreement_of_tracks
+from watchline.streams.errors import ModelError
+from watchline.streams.opening import open_source
+from watchline.trackers.tracks import Tracks
+
+LEFT, RIGHT = (0.25, 0.5, 0.25, 0.5), (0.75, 0.5, 0.25, 0.5)
+
+
+def _compared(a: Path, b: Path, clip: Path, tmp_path: Path, *options: str) -> dict[str, Any]:
+    done = watchline("models", "compare", a, b, "--input", clip, "--cache", tmp_path / "cache", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
+
+
+def test_a_model_compared_with_itself_agrees_in_everything(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    found = _compared(tiny, tiny, clip, tmp_path, "--frames", "10")
+    assert found["frames"] == 10
+    assert {found["boxes"][name] for name in ("recall", "precision", "recall_tight", "precision_tight")} == {1.0}
+    assert (found["boxes"]["matched"], found["boxes"]["score_shift"]) == (10, 0.0)
+    assert found["tracks"] == {"tracks_a": 1, "tracks_b": 1, "matched": 1, "recall": 1.0}
+    assert found["suggested"]["score"] == 0.25
+
+
+def test_each_side_says_its_time_memory_and_file(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    found = _compared(tiny, tiny, clip, tmp_path, "--frames", "4")
+    for side in (found["a"], found["b"]):
+        assert side["file_bytes"] == tiny.stat().st_size
+        assert side["wall_ms"] > 0
+        assert side["cpu_ms"] > 0
+        assert 10e6 < side["peak_bytes"] < 400e6
+        assert side["device"] == "cpu"
+
+
+def test_a_model_that_looks_elsewhere_finds_nothing_of_the_other(clip: Path, tmp_path: Path) -> None:
+    left, right = write_tiny_model(tmp_path / "left.onnx", LEFT), write_tiny_model(tmp_path / "right.onnx", RIGHT)
+    found = _compared(left, right, clip, tmp_path, "--frames", "4")
+    assert (found["boxes"]["recall"], found["boxes"]["precision"], found["tracks"]["recall"]) == (0.0, 0.0, 0.0)
+
+
+def test_classes_are_compared_by_name_not_by_number(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    card = ModelCard("yolov8", "detect", ("car", "person"), (8, 16, 32))
+    other = write_constant_model(tmp_path / "other.onnx", card, [(16, 16, 8, 16, 0.05, 0.9)])
+    assert _compared(tiny, other, clip, tmp_path, "--frames", "2")["boxes"]["recall"] == 1.0
+
+
+def test_the_answer_as_text_names_recall_memory_and_the_suggested_score(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    done = watchline("models", "compare", tiny, tiny, "--input", clip, "--frames", "4", "--cache", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("recall", "precision", "memory", "CPU a frame", "tracks (1 of 1)", "suggested for tiny.onnx: --conf"):
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "code"),
+    [
+        (["--classes", "persn"], "did you mean 'person'?", 2),
+        (["--imgsz", "100"], "--imgsz 100: want a multiple of 32", 2),
+        (["--input", "nowhere.mp4"], "nowhere.mp4: no such file or folder", 1),
+    ],
+)
+def test_what_cannot_be_compared_is_said_on_one_line(
+    tiny: Path, clip: Path, tmp_path: Path, options: list[str], words: str, code: int
+) -> None:
+    done = watchline("models", "compare", tiny, tiny, "--input", clip, "--cache", tmp_path, *options)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_models_without_a_class_in_common_are_refused(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    card = ModelCard("yolov8", "detect", ("plate",), (8, 16, 32))
+    plates = write_constant_model(tmp_path / "plates.onnx", card, [(16, 16, 8, 16, 0.9)])
+    done = watchline("models", "compare", tiny, plates, "--input", clip, "--cache", tmp_path)
+    assert done.returncode == 2
+    assert "tiny.onnx finds person, car, plates.onnx finds plate: they have no class in common" in done.stderr
+
+
+def test_a_side_whose_process_dies_is_an_error_and_leaves_none_behind(tiny: Path, clip: Path) -> None:
+    source = open_source(str(clip))
+    frame = source.read()
+    source.close()
+    assert frame is not None
+    side = Side(Candidate("tiny", tiny, "cpu"), CompareOptions())
+    side.found.detections.append([])
+    side.detect(frame)
+    side.close()
+    with pytest.raises((ModelError, ValueError)):
+        side.detect(frame)
+
+
+def test_samples_lie_evenly_over_all_clips(clip: Path) -> None:
+    samples = spread([str(clip), str(clip)], 16)
+    assert samples == [Sample(str(clip), every=5, most=8)] * 2
+    assert [frame.sequence for frame in samples[0].frames()] == list(range(0, 40, 5))
+
+
+def _tracks(*boxes: tuple[int, float]) -> Tracks:
+    n = len(boxes)
+    xyxy = np.array([(x, 0, x + 10, 10) for _, x in boxes], np.float32).reshape(n, 4)
+    return Tracks(
+        np.array([i for i, _ in boxes], np.int64),
+        xyxy,
+        np.ones(n, np.float32),
+        np.zeros(n, np.int32),
+        np.ones(n, np.uint8),
+        np.zeros(n, np.float32),
+        np.zeros(n, np.int32),
+    )
+
+
+def test_a_track_counts_as_had_if_one_other_follows_it_for_half_its_life() -> None:
+    a = [_tracks((1, 0), (2, 50)) for _ in range(4)]
+    b = [_tracks((7, 0)), _tracks((7, 0), (9, 50)), _tracks((8, 0)), _tracks((8, 0))]
+    assert agreement_of_tracks(a, b) == TrackAgreement(tracks_a=2, tracks_b=3, matched=1)
+
+
+def test_one_track_never_stands_for_two() -> None:
+    a = [_tracks((1, 0)), _tracks((2, 0))]
+    b = [_tracks((5, 0)), _tracks((5, 0))]
+    assert agreement_of_tracks(a, b).matched == 1
