@@ -1,4 +1,4 @@
-"""Engine: runs a network; today on ONNX Runtime."""
+"""Engine: what runs a network, and the one on ONNX Runtime; `opening` chooses between it and OpenVINO's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EngineInfo:
     Attributes:
         runtime: name and version.
         device: "cpu" or "cuda".
-        provider: ONNX Runtime's name of it.
+        provider: the runtime's name of it, with the precision of its numbers where that may be less than float32.
         note: why it is no better device; "" where there is nothing to say.
     """
 

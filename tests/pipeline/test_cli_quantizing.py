@@ -33,21 +33,14 @@ def test_an_int8_model_is_written_after_it_was_compared(clip: Path, tmp_path: Pa
     assert json.loads(used.stdout)["supported"] is True
 
 
+def quantizing(model: Path, clip: Path, out: Path, cache: Path) -> list[str | Path]:
+    """The command that quantizes `model` at 64x64, to which options may be added."""
+    return ["models", "quantize", model, "--calibrate", clip, "--out", out, "--cache", cache, "--imgsz", "64"]
+
+
 def test_a_model_that_lost_too_much_is_not_written(clip: Path, tmp_path: Path) -> None:
     small, out = write_small_network(tmp_path / "small.onnx", outlier=OUTLIER), tmp_path / "made.onnx"
-    command: list[str | Path] = [
-        "models",
-        "quantize",
-        small,
-        "--calibrate",
-        clip,
-        "--out",
-        out,
-        "--cache",
-        tmp_path,
-        "--imgsz",
-        "64",
-    ]
+    command = quantizing(small, clip, out, tmp_path)
     refused = watchline(*command, "--keep", "0", "--method", "minmax")
     assert refused.returncode == 1
     assert "int8 lost 100.0% of its boxes, more than --max-loss 0.02; nothing is written" in refused.stderr
@@ -60,19 +53,7 @@ def test_a_model_that_lost_too_much_is_not_written(clip: Path, tmp_path: Path) -
 
 def test_more_is_kept_in_float_until_the_loss_is_small_enough(clip: Path, tmp_path: Path) -> None:
     small, out = write_small_network(tmp_path / "small.onnx", outlier=OUTLIER), tmp_path / "made.onnx"
-    command: list[str | Path] = [
-        "models",
-        "quantize",
-        small,
-        "--calibrate",
-        clip,
-        "--out",
-        out,
-        "--cache",
-        tmp_path,
-        "--imgsz",
-        "64",
-    ]
+    command = quantizing(small, clip, out, tmp_path)
     done = watchline(*command, "--method", "minmax", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("minmax: recall 0.000")
