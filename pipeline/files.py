@@ -37,9 +37,10 @@ class LineFile:
         with writing(path):
             self._file = path.open("wb", buffering=0)
 
-    def write(self, line: str) -> None:
-        """Appends `line` and a line end."""
-        data = memoryview((line + "\n").encode())
+    def write(self, *lines: str) -> None:
+        """Appends each of `lines` and a line end, all at once."""
+        whole = "".join(f"{line}\n" for line in lines).encode()
+        data = memoryview(whole)
         try:
             with writing(self._path):
                 while data:
@@ -48,7 +49,7 @@ class LineFile:
             with suppress(OSError):
                 self._file.truncate(self._size)
             raise
-        self._size = self._file.tell()
+        self._size += len(whole)
 
     def close(self) -> None:
         """Closes the file. Safe to call twice."""

@@ -11,6 +11,8 @@ import numpy as np
 from watchline.detectors.boxes import expect
 from watchline.detectors.detections import I32, Detections, FaceDetections
 
+_NO_FACES = FaceDetections.empty()  # asked for at every track of every frame
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tied:
@@ -75,11 +77,11 @@ class Findings:
         for tied in self.tied:
             if isinstance(tied.found, FaceDetections) and (i := tied.of(row)) >= 0:
                 return tied.found[i : i + 1]
-        return FaceDetections.empty()
+        return _NO_FACES
 
     def free_faces(self, rows: I32) -> FaceDetections:
         """Returns the faces that belong to none of `rows` of `detections`: a head in a window, a body not followed."""
         for tied in self.tied:
             if isinstance(tied.found, FaceDetections):
                 return tied.found[(tied.owner < 0) | ~np.isin(tied.owner, rows)]
-        return FaceDetections.empty()
+        return _NO_FACES

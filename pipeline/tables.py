@@ -21,6 +21,8 @@ TRACKS = "tracks.jsonl"
 MOT = "tracks.mot.txt"
 DETECTIONS = "detections.jsonl"
 
+_STATES = {int(state): state.name.lower() for state in TrackState}
+
 
 @dataclass(slots=True)
 class Tally:
@@ -84,22 +86,27 @@ class Tables:
         """Writes one frame's lines."""
         self._count(findings, tracks)
         head = {"frame": frame.sequence, "pts_s": round(frame.pts_s, 6)}
+        # Numbers out of arrays one by one, a dozen a track, would be most of this thread's work.
+        columns = [a.tolist() for a in (tracks.track_id, tracks.class_id, tracks.state, tracks.detection, tracks.score)]
         rows = [
             {
-                "track_id": int(tracks.track_id[i]),
-                "class": self._labels[tracks.class_id[i]],
-                "score": _score(tracks.score[i]),
-                "xyxy": _box(tracks.xyxy[i]),
-                "state": TrackState(tracks.state[i]).name.lower(),
-                **_shapes(findings, int(tracks.detection[i]), frame),
+                "track_id": track_id,
+                "class": self._labels[class_id],
+                "score": round(score, 6),
+                "xyxy": [round(value, 3) for value in box],
+                "state": _STATES[state],
+                **_shapes(findings, detection, frame),
             }
-            for i in range(len(tracks))
+            for track_id, class_id, state, detection, score, box in zip(*columns, tracks.xyxy.tolist(), strict=True)
         ]
         self._tracks.write(_line({**head, "tracks": rows, **_free_faces(findings, tracks.detection)}))
-        tlwh = xyxy_to_tlwh(tracks.xyxy)
-        for i in range(len(tracks)):
-            box = ",".join(f"{value:.3f}" for value in tlwh[i])
-            self._mot.write(f"{frame.sequence + 1},{tracks.track_id[i]},{box},{tracks.score[i]:.6f},-1,-1,-1")
+        boxes = xyxy_to_tlwh(tracks.xyxy).tolist()
+        self._mot.write(
+            *(
+                f"{frame.sequence + 1},{track_id},{x:.3f},{y:.3f},{w:.3f},{h:.3f},{score:.6f},-1,-1,-1"
+                for track_id, score, (x, y, w, h) in zip(columns[0], columns[-1], boxes, strict=True)
+            )
+        )
         if self._detections:
             kept = np.flatnonzero(findings.detections.score >= self._least_score).astype(np.int32)
             found = self._found(findings, kept, frame)
@@ -177,7 +184,7 @@ def _line(record: dict[str, object]) -> str:
 
 
 def _box(xyxy: F32) -> list[float]:
-    return [round(float(value), 3) for value in xyxy]
+    return [round(value, 3) for value in xyxy.tolist()]
 
 
 def _score(score: float) -> float:
