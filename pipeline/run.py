@@ -227,7 +227,7 @@ class Runner:
             discard(folder)
             raise outcome.error
         tallies = tuple(tables.tallies)
-        done = _Finished(spec, *digest.result(), source.report(), outcome, tallies, wall_s, cpu_s, watch.times())
+        done = _Finished(spec, *digest.result(), source.report(), outcome, tallies, wall_s, cpu_s, watch.times(cpu_s))
         summary = self._summary(done, source.info, album, folder)
         try:
             write_whole(folder / REPORT, render_report(summary, album))

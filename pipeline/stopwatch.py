@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
+
+OTHER: Final = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Stopwatch:
     ...     pass
     >>> [stage.name for stage in watch.times()]
     ['decode']
+    >>> [stage.name for stage in watch.times(cpu_s=1.0)]
+    ['decode', 'other']
     """
 
     def __init__(self) -> None:
@@ -50,7 +55,15 @@ class Stopwatch:
                 so_far = self._times.get(name, StageTime(name, 0.0, 0.0))
                 self._times[name] = StageTime(name, so_far.cpu_s + cpu, so_far.wall_s + wall)
 
-    def times(self) -> tuple[StageTime, ...]:
-        """Returns a record a stage, in the order of their first use."""
+    def times(self, cpu_s: float | None = None) -> tuple[StageTime, ...]:
+        """Returns a record a stage, in the order of their first use.
+
+        Args:
+            cpu_s: processor time of the whole process, seconds. What of it no stage used is then given as `OTHER`: a
+                runtime and an encoder may compute in threads of their own.
+        """
         with self._lock:
-            return tuple(self._times.values())
+            times = tuple(self._times.values())
+        if cpu_s is None:
+            return times
+        return *times, StageTime(OTHER, max(0.0, cpu_s - sum(time.cpu_s for time in times)), 0.0)

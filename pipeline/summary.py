@@ -135,9 +135,8 @@ class Summary:
         tracks_by_class: class name to count.
         fps: processed frames a second of wall time, writing included.
         wall_s: from the first read to the last write.
-        cpu_s: processor time of the whole process from the first read to the last write. It may be more than that of
-            the stages: a runtime may compute in threads of its own, which no stage knows.
-        stages: times of each.
+        cpu_s: processor time of the whole process from the first read to the last write.
+        stages: times of each; of "other" what no stage's threads used: runtimes and encoders may have their own.
         peak_memory_bytes: most memory that the process ever held.
         model: the first network, which says what is tracked.
         models: all networks, the first among them, in the order in which they ran.

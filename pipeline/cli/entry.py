@@ -14,6 +14,9 @@ def main() -> None:
     """Runs the command line; never shows a traceback unless WATCHLINE_DEBUG=1 asks for it."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
+    # OpenCV's own threads, of which it wakes some for every picture that is resized, cost more than they help beside
+    # workers that keep all processors busy. It reads this when it is first loaded.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     if heeded:
         # While modules load there is nothing to keep: an interrupt just ends the process, without a traceback.

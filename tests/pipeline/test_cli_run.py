@@ -57,6 +57,7 @@ class TestResults:
         assert summary["model"]["sha256"] == hashlib.sha256(tiny.read_bytes()).hexdigest()
         assert summary["machine"]["provider"] == "CPUExecutionProvider"
         assert {stage["name"] for stage in summary["stages"]} >= {"decode", "detect", "track", "write", "video"}
+        assert sum(stage["cpu_s"] for stage in summary["stages"]) == pytest.approx(summary["cpu_s"], rel=0.02)
         assert summary["fps"] > 0
         assert summary["peak_memory_bytes"] > 50_000_000
 
