@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import math
 import stat
-import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from watchline.streams.errors import StreamError
-from watchline.streams.frame import U8, ClockSource, Frame, Picture, PixelFormat
+from watchline.streams.frame import ClockSource, Frame
+from watchline.streams.libav_picture import Converter, quarter_turns
 from watchline.streams.source import SourceInfo, SourceReport
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
     from av.error import FFmpegError
-    from av.video.plane import VideoPlane
 
 FALLBACK_FPS = 25.0
 LONGEST_GAP_S = 3600.0  # between two pictures of one file
@@ -32,7 +28,6 @@ MAX_PIXELS = 1 << 28  # of one picture; a damaged or hostile header may announce
 
 # Formats that name other files or addresses, or that take any text for a picture.
 _REFUSED_FORMATS = frozenset({"concat", "dash", "hls", "image2", "lavfi", "rtsp", "sdp", "tty"})
-_PLANAR = {"yuv420p": PixelFormat.I420, "yuvj420p": PixelFormat.I420, "nv12": PixelFormat.NV12}
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp()  # a clock that was never set says 1904, 1970 or 1980
 
 
@@ -73,7 +68,7 @@ class FileSource:
             self._expected = _expected_frames(self._container, self._stream)
             self._announced_s = _announced_s(self._container, self._stream)
             self._clock = _Clock(self._container, self._stream)
-            self._converter = _Converter()
+            self._converter = Converter()
             self._decoded = self._decode()
             first = next(self._decoded, None)
             if first is None:
@@ -242,69 +237,6 @@ class _Clock:
         return now_s
 
 
-class _Converter(threading.local):
-    """Makes pictures, and their RGB in whichever thread asks: each has its own scaler, which is not thread-safe."""
-
-    def __init__(self) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._reformatter = VideoReformatter()
-
-    def picture(self, frame: VideoFrame) -> Picture:
-        """Returns the frame as a picture that shares its memory."""
-        turns = _quarter_turns(frame)
-        height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
-        pixel_format = PixelFormat.OTHER if turns else _PLANAR.get(frame.format.name, PixelFormat.OTHER)
-        return Picture(height, width, pixel_format, _planes(frame, pixel_format), partial(self.rgb, frame, turns))
-
-    def rgb(self, frame: VideoFrame, turns: int) -> U8:
-        """Returns (H, W, 3) uint8 RGB, read only, equal to what OpenCV's VideoCapture gives (as BGR)."""
-        # Bicubic is OpenCV's choice too; it matters only where chroma is interpolated. There FFmpeg's BGR and RGB
-        # writers round differently by up to 5 levels, so everything but the plain case takes OpenCV's way by BGR.
-        plain = frame.format.name in _PLANAR and frame.height % 2 == 0
-        target = "rgb24" if plain else "bgr24"
-        converted = self._reformatter.reformat(frame, format=target, interpolation="BICUBIC", threads=1)
-        rows = np.ascontiguousarray(_rows(converted.planes[0], 3 * frame.width))
-        rgb = _turn(rows.reshape(frame.height, frame.width, 3), turns, swap_colours=not plain)
-        rgb.flags.writeable = False
-        return rgb
-
-
-def _turn(picture: U8, turns: int, swap_colours: bool) -> U8:
-    """Returns the picture turned by quarter turns counter-clockwise, with red and blue exchanged where asked."""
-    if not turns and not swap_colours:
-        return picture
-    import cv2
-
-    result = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) if swap_colours else picture
-    if turns:
-        codes = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
-        result = cv2.rotate(result, codes[turns - 1])
-    return result  # type: ignore[return-value]  # OpenCV's stubs leave the dtype open
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    """Returns the quarter turns counter-clockwise, 0 to 3, that set the picture upright."""
-    return round(frame.rotation / 90) % 4
-
-
-def _rows(plane: VideoPlane, row_bytes: int) -> U8:
-    """Returns a read-only (rows, row_bytes) uint8 view of a plane, top row first; it keeps the frame's memory alive."""
-    rows: U8 = np.frombuffer(plane, np.uint8).reshape(-1, abs(plane.line_size))  # type: ignore[call-overload]
-    rows.flags.writeable = False
-    return (rows if plane.line_size > 0 else rows[::-1])[:, :row_bytes]
-
-
-def _planes(frame: VideoFrame, pixel_format: PixelFormat) -> tuple[U8, ...]:
-    """Returns the planes as `Picture.planes` documents them."""
-    if pixel_format is PixelFormat.I420:
-        return tuple(_rows(plane, plane.width) for plane in frame.planes)
-    if pixel_format is PixelFormat.NV12:
-        luma, chroma = frame.planes
-        return _rows(luma, luma.width), _rows(chroma, 2 * chroma.width).reshape(chroma.height, chroma.width, 2)
-    return ()
-
-
 def _open(path: Path) -> InputContainer:
     """Opens a regular, local file; no format or protocol that leads to another file or address is followed."""
     import av
@@ -395,7 +327,7 @@ def _started_at(container: InputContainer, stream: VideoStream, path: Path) -> f
 
 
 def _info(container: InputContainer, stream: VideoStream, first: VideoFrame, announced_s: float | None) -> SourceInfo:
-    height, width = (first.width, first.height) if _quarter_turns(first) % 2 else (first.height, first.width)
+    height, width = (first.width, first.height) if quarter_turns(first) % 2 else (first.height, first.width)
     duration_s = announced_s or max(container.duration or 0, 0) / 1e6 or None
     name = stream.codec_context.name
     return SourceInfo("video", width, height, _fps(stream), stream.frames or None, duration_s, name)
