@@ -101,19 +101,22 @@ class Annotator:
         self._trail_s = trail_s
         self._trails: dict[int, deque[tuple[float, float, float]]] = {}  # track id -> pts_s, x, y of the foot point
 
-    def draw(self, rgb: U8, tracks: Tracks, pts_s: float, findings: Findings = _NOTHING) -> U8:
-        """Returns a new picture with the tracks drawn on it.
+    def draw(self, rgb: U8, tracks: Tracks, pts_s: float, findings: Findings = _NOTHING, out: U8 | None = None) -> U8:
+        """Returns the picture with the tracks drawn on it.
 
         Args:
             rgb: (H, W, 3) uint8; never written to.
             tracks: those of this frame; may be empty.
             pts_s: the frame's time, seconds; not less than at the call before.
             findings: of the frame; poses, landmarks, masks and faces are drawn too.
+            out: (H, W, 3) uint8 to draw on, overwritten whole; where it has not the size of `rgb`, or none is given,
+                a new one is made.
 
         Returns:
             (H, W, 3) uint8.
         """
-        canvas = rgb.copy()
+        canvas = out if out is not None and out.shape == rgb.shape else np.empty_like(rgb)
+        np.copyto(canvas, rgb)
         height, width = canvas.shape[:2]
         pen = _Pen.for_picture(height, width)
         taken = [self._draw_corner(canvas, tracks, pts_s, pen)]

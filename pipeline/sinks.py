@@ -9,7 +9,7 @@ from watchline.pipeline.album import Album
 from watchline.pipeline.annotate import Annotator
 from watchline.pipeline.findings import Findings
 from watchline.pipeline.video import VideoWriter
-from watchline.streams.frame import Frame
+from watchline.streams.frame import U8, Frame
 from watchline.trackers.tracks import Tracks
 
 
@@ -30,10 +30,12 @@ class VideoSink:
     def __init__(self, path: Path, labels: Sequence[str], fps: float) -> None:
         self._annotator = Annotator(labels)
         self._writer = VideoWriter(path, fps)
+        self._canvas: U8 | None = None  # the last one: fresh megabytes a frame cost more than the drawing
 
     def write(self, frame: Frame, findings: Findings, tracks: Tracks) -> None:
         """Draws and encodes one frame."""
-        self._writer.write(self._annotator.draw(frame.rgb(), tracks, frame.pts_s, findings), frame.pts_s)
+        self._canvas = self._annotator.draw(frame.rgb(), tracks, frame.pts_s, findings, self._canvas)
+        self._writer.write(self._canvas, frame.pts_s)
 
     def close(self) -> None:
         """Finishes the file."""

@@ -57,6 +57,7 @@ class VideoWriter:
         self._start_s = 0.0
         self._last_ticks = -1
         self._broken = False
+        self._planes: U8 | None = None  # of the last frame, to be overwritten: fresh memory for each costs more
 
     def write(self, rgb: U8, pts_s: float) -> None:
         """Adds the frame `rgb` (H, W, 3) uint8 at `pts_s` seconds; times that do not grow are moved by a tick."""
@@ -69,8 +70,8 @@ class VideoWriter:
                 self._container, self._stream = self._open(rgb)
             fitted = _fitted(rgb, self._stream.width, self._stream.height)
             # OpenCV converts in a fifth of the time of the muxer's own scaler.
-            planes = cv2.cvtColor(fitted, cv2.COLOR_RGB2YUV_I420)
-            picture = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
+            self._planes = np.asarray(cv2.cvtColor(fitted, cv2.COLOR_RGB2YUV_I420, self._planes), np.uint8)
+            picture = av.VideoFrame.from_ndarray(self._planes, format="yuv420p")  # a copy
             self._last_ticks = max(round((pts_s - self._start_s) / _TIME_BASE), self._last_ticks + 1)
             picture.pts, picture.time_base = self._last_ticks, _TIME_BASE
             self._mux(self._container, self._stream, picture)

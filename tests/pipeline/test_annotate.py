@@ -49,6 +49,14 @@ def test_the_input_stays_as_it_was_and_the_answer_is_another_array() -> None:
     assert drawn.dtype == np.uint8
 
 
+def test_a_picture_drawn_over_an_older_one_shows_nothing_of_it() -> None:
+    people = tracks((1, 0, (100, 100, 200, 300)))
+    canvas = np.full_like(grey(), 7)
+    assert Annotator(LABELS).draw(grey(), people, 0.0, out=canvas) is canvas
+    assert np.array_equal(canvas, Annotator(LABELS).draw(grey(), people, 0.0))
+    assert Annotator(LABELS).draw(grey(100, 60), Tracks.empty(), 0.0, out=canvas).shape == (100, 60, 3)
+
+
 def test_a_box_is_drawn_where_the_track_is_in_the_colour_of_its_id() -> None:
     drawn = Annotator(LABELS).draw(grey(), tracks((7, 0, (100, 100, 200, 300))), 0.0)
     assert tuple(drawn[200, 100]) == track_colour(7)
