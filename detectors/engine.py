@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
 from watchline.detectors.family_cards import Facts
+from watchline.detectors.gpu import has_provider, why_not
 from watchline.detectors.manifest import Manifest, card_of
 from watchline.detectors.runtime import load_onnxruntime, reason_of
 from watchline.streams.errors import ModelError, UsageError
@@ -20,11 +23,31 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Starter: TypeAlias = Callable[[Path], "tuple[InferenceSession, EngineInfo]"]
 
 PROBE_SIZE = (256, 320)  # where the network takes any: both sides are multiples of 64, and they differ
 GREY = 0.5
 
+# The arena grows by what is asked for, not to twice its size, and at most to this: a GPU serves several networks.
+CUDA_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"gpu_mem_limit": str(4 << 30), "arena_extend_strategy": "kSameAsRequested"}
+)
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """That one device gave way to another.
+
+    Attributes:
+        left: the device that did not start or failed, as the user names it: "cuda", "openvino".
+        taken: the device that runs instead.
+        reason: why, on one line.
+    """
+
+    left: str
+    taken: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +59,14 @@ class EngineInfo:
         device: "cpu" or "cuda".
         provider: the runtime's name of it, with the precision of its numbers where that may be less than float32.
         note: why it is no better device; "" where there is nothing to say.
+        fallbacks: every change of device so far, in order; at most one for each device that was to be tried.
     """
 
     runtime: str
     device: str
     provider: str
     note: str = ""
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 class Engine(Protocol):
@@ -82,17 +107,31 @@ class OnnxEngine:
         device: "auto" takes CUDA where it starts, else the CPU; `info` says which, and why.
         family: what the network is, where the file does not say it; see `layout.FAMILIES`.
         said: all that is said of it, `family` included.
+        card: what the network is, where the caller knows it for sure; the network is then not asked.
+        start: what gives its session, in place of `device`.
+        most: most pictures a call of the network takes; 0 for as many as come.
 
     Raises:
         ModelError: the file is not ONNX, not a network that watchline can feed, or the device fails to start.
         UsageError: the device was asked for by name and is not there; or `family` is unknown or not what the file says.
     """
 
-    def __init__(self, path: Path, device: Device = "auto", family: str = "", said: Manifest | None = None) -> None:
-        self._session, self._info = _start(path, device)
+    def __init__(
+        self,
+        path: Path,
+        device: Device = "auto",
+        family: str = "",
+        said: Manifest | None = None,
+        *,
+        card: ModelCard | None = None,
+        start: Starter | None = None,
+        most: int = 0,
+    ) -> None:
+        self._session, self._info = start(path) if start else _start(path, device)
         self._input, batch, self._fixed_size = _input_of(self._session, path)
+        self._most = most
         try:
-            self._card = card_of(self._facts(batch), said or Manifest(family))
+            self._card = card or card_of(self._facts(batch), said or Manifest(family))
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
         self._outputs = list(self._card.outputs)
@@ -117,8 +156,11 @@ class OnnxEngine:
 
     def run(self, batch: F32) -> tuple[F32, ...]:
         """Returns the outputs that `card.outputs` names, in its order, each (N, ...) float32."""
-        if self._batch in (0, len(batch)):
+        if self._batch == len(batch) or (not self._batch and (not self._most or len(batch) <= self._most)):
             return self._run(batch, self._outputs)
+        if not self._batch:
+            parts = [self._run(batch[i : i + self._most], self._outputs) for i in range(0, len(batch), self._most)]
+            return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
         runs = [self._padded(batch[i : i + self._batch]) for i in range(0, len(batch), self._batch)]
         return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
 
@@ -163,34 +205,42 @@ class OnnxEngine:
         return Facts(metadata, shapes, size, probe)
 
 
-def has_cuda() -> bool:
-    """Returns whether this ONNX Runtime was built for CUDA; whether that starts is another matter."""
-    return _PROVIDERS["cuda"] in load_onnxruntime().get_available_providers()
-
-
 def _start(path: Path, device: Device) -> tuple[InferenceSession, EngineInfo]:
     """Returns a session on the device that was asked for; with "auto" on the best that starts."""
-    ort = load_onnxruntime()
-    available, cuda, cpu = ort.get_available_providers(), _PROVIDERS["cuda"], _PROVIDERS["cpu"]
-    note = "" if cuda in available or device != "cuda" else f"this ONNX Runtime has no {cuda}, only {available}"
-    if device != "cpu" and cuda in available:
-        session = _session(path, cuda)
-        if session.get_providers()[0] == cuda:
-            return session, EngineInfo(f"onnxruntime {ort.__version__}", "cuda", cuda)
-        note = f"{cuda} is installed but did not start: no GPU, or no driver for it"
-    if device == "cuda":
-        raise UsageError(f"device 'cuda': {note}; see `watchline doctor`, install onnxruntime-gpu, or use --device cpu")
-    return _session(path, cpu), EngineInfo(f"onnxruntime {ort.__version__}", "cpu", cpu, note)
+    cuda, cpu = _PROVIDERS["cuda"], _PROVIDERS["cpu"]
+    runtime = f"onnxruntime {load_onnxruntime().__version__}"
+    note = ""
+    if device == "cuda" or (device == "auto" and has_provider("cuda")):
+        reason = why_not("cuda")
+        try:
+            session = None if reason else start_session(path, [(cuda, CUDA_OPTIONS)])
+        except ModelError as error:  # of the driver, or of the file: then the processor refuses it, too
+            session, reason = None, str(error)
+        if session is not None and session.get_providers()[0] == cuda:
+            return session, EngineInfo(runtime, "cuda", cuda)
+        reason = reason or "no GPU, no driver for it, or no cuDNN"
+        if device == "cuda":
+            raise UsageError(f"device 'cuda': {reason}; see `watchline doctor`, or use --device cpu")
+        note = f"{cuda} did not start: {reason}"
+    return start_session(path, [(cpu, {})]), EngineInfo(runtime, "cpu", cpu, note)
 
 
-def _session(path: Path, provider: str) -> InferenceSession:
+def start_session(path: Path, providers: Sequence[tuple[str, Mapping[str, str]]]) -> InferenceSession:
+    """Returns a session of one thread a call, on the first of the `providers` and their options.
+
+    Whether that one really runs, `get_providers` says: ONNX Runtime passes over some that do not start.
+
+    Raises:
+        ModelError: the file cannot be loaded, or no provider starts.
+    """
     ort = load_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # plans for one input shape; ours vary, and it only takes memory
     options.log_severity_level = 4  # what goes wrong is raised; ONNX Runtime need not print it too
     try:
-        return ort.InferenceSession(path, options, providers=[provider])
+        # enable_fallback: or it would go on with another provider by itself, at start and in flight, and print that.
+        return ort.InferenceSession(path, options, providers=[(n, dict(o)) for n, o in providers], enable_fallback=0)
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ModelError(f"{path}: ONNX Runtime cannot load it ({reason_of(error)})") from error
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-from watchline.detectors.boxes import F32
-from watchline.detectors.card import ModelCard
-from watchline.detectors.engine import Engine, EngineInfo, OnnxEngine, has_cuda
+from watchline.detectors.engine import Engine, OnnxEngine
+from watchline.detectors.engine_cache import EngineCache
+from watchline.detectors.fallback import FallbackEngine
+from watchline.detectors.fetch import default_cache
+from watchline.detectors.gpu import find_platform, has_provider
+from watchline.detectors.importer.description import hash_file
 from watchline.detectors.manifest import Manifest
-from watchline.streams.errors import ModelError, UsageError
+from watchline.detectors.swapping import SwappingEngine
+from watchline.streams.errors import UsageError
 
-DEVICES: Final = ("auto", "cpu", "openvino", "openvino-f32", "cuda")
+DEVICES: Final = ("auto", "cpu", "openvino", "openvino-f32", "cuda", "tensorrt", "tensorrt-f32")
 _X86: Final = ("x86_64", "AMD64")
-_Opener: TypeAlias = Callable[[], Engine]
+_BUILT: Final = "tensorrt-built"  # TensorRT where its engine was built before, which "auto" stands for
+_ENGINES: Final = "engines"  # folder below that of the models
 
 
 def devices_of(text: str) -> tuple[str, ...]:
@@ -38,105 +42,101 @@ def devices_of(text: str) -> tuple[str, ...]:
     return names
 
 
-def open_engine(path: Path, device: str = "auto", family: str = "", workers: int = 1) -> Engine:
+def open_engine(
+    path: Path, device: str = "auto", family: str = "", workers: int = 1, engines: Path | None = None
+) -> Engine:
     """Returns the engine for a network.
 
     Args:
         path: an .onnx file, or the .xml of an OpenVINO network.
         device: one of `DEVICES`, or several to be tried in turn. "cpu" is ONNX Runtime on the processor; "openvino" is
-            OpenVINO there, in bfloat16 where the processor can, and "openvino-f32" in float32; "auto" takes CUDA where
-            it starts, else OpenVINO where it is installed on an x86 processor, else "cpu".
+            OpenVINO there, in bfloat16 where the processor can, and "openvino-f32" in float32. "tensorrt", in half
+            precision where the GPU can, and "tensorrt-f32" are built at first use, while the devices after them in the
+            list serve, or CUDA. "auto" takes TensorRT where its engine for this network and machine was built before,
+            else CUDA where it starts, else OpenVINO where it is installed on an x86 processor, else "cpu".
         family: what the network is, where the file does not say it; see `layout.FAMILIES`.
         workers: most calls at once.
+        engines: folder of the TensorRT engines; by default below that of this user's models.
 
     Raises:
         ModelError: the file is no such network, or nothing that could run it started.
         UsageError: a device that is not there, or a `family` that is unknown or not what the file says.
     """
     names = devices_of(device)
-    is_ir = path.suffix.lower() == ".xml"
-    if is_ir:
+    opening = _Opening(path, Manifest(family), workers, engines or default_engines())
+    if path.suffix.lower() == ".xml":
         names = tuple(dict.fromkeys("openvino" if name in ("auto", "cpu") else name for name in names))
-        if "cuda" in names:
-            raise UsageError("device 'cuda': an OpenVINO network runs on the CPU; use --device openvino")
+        gpu = next((name for name in names if name.startswith(("cuda", "tensorrt"))), "")
+        if gpu:
+            raise UsageError(f"device {gpu!r}: an OpenVINO network runs on the CPU; use --device openvino")
     elif "auto" in names:
-        by_itself = ("auto",) if has_cuda() or not _has_openvino() else ("openvino", "cpu")
+        by_itself = tuple(name for name in opening.chosen() if not (name == _BUILT and "tensorrt" in names))
         names = tuple(dict.fromkeys(n for name in names for n in (by_itself if name == "auto" else (name,))))
-    openers = [(name, partial(_open, path, name, Manifest(family), workers)) for name in names]
-    return openers[0][1]() if len(openers) == 1 else FallbackEngine(openers)
+    return opening.first_of(names)
 
 
-def _open(path: Path, device: str, said: Manifest, workers: int) -> Engine:
-    if device.startswith("openvino"):
-        from watchline.detectors.openvino_engine import OpenVinoEngine
+def default_engines() -> Path:
+    """Returns the folder of this user's TensorRT engines."""
+    return default_cache() / _ENGINES
 
-        return OpenVinoEngine(path, said, workers=workers, exact=device == "openvino-f32")
-    return OnnxEngine(path, device, said=said)  # type: ignore[arg-type]  # one of those that it knows
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What is to be opened: the arguments of `open_engine`."""
+
+    path: Path
+    said: Manifest
+    workers: int
+    engines: Path
+
+    def chosen(self) -> tuple[str, ...]:
+        """Returns the devices that "auto" stands for."""
+        on_cpu = ("openvino", "cpu") if _has_openvino() else ("cpu",)
+        if not has_provider("cuda"):
+            return on_cpu
+        return (_BUILT, "cuda", *on_cpu) if self._was_built() else ("cuda", *on_cpu)
+
+    def first_of(self, names: Sequence[str]) -> Engine:
+        """Returns the engine of the first of the devices that starts; the others stand behind it."""
+        openers = [
+            ("tensorrt" if n == _BUILT else n, partial(self._open, n, names[i + 1 :])) for i, n in enumerate(names)
+        ]
+        return openers[0][1]() if len(openers) == 1 else FallbackEngine(openers)
+
+    def _open(self, device: str, others: Sequence[str]) -> Engine:
+        if device.startswith("tensorrt"):
+            return self._tensorrt(device, others or ("cuda",))
+        if device.startswith("openvino"):
+            from watchline.detectors.openvino_engine import OpenVinoEngine
+
+            return OpenVinoEngine(self.path, self.said, workers=self.workers, exact=device == "openvino-f32")
+        return OnnxEngine(self.path, device, said=self.said)  # type: ignore[arg-type]  # one of those that it knows
+
+    def _tensorrt(self, device: str, others: Sequence[str]) -> Engine:
+        """Returns what runs on one of the others until it runs on TensorRT.
+
+        Raises:
+            ModelError: TensorRT cannot run here; says what is missing.
+        """
+        from watchline.detectors import tensorrt
+
+        here = find_platform()
+        base = self.first_of(others)
+        workshop = tensorrt.TensorRtWorkshop(
+            (self.path, hash_file(self.path)),
+            base.card,
+            "tensorrt" if device == _BUILT else device,
+            here,
+            EngineCache(self.engines),
+            tensorrt.build_in_child(base.card),
+        )
+        return SwappingEngine(base, others[0], workshop, may_build=device != _BUILT)
+
+    def _was_built(self) -> bool:
+        """Returns whether there is any engine for this network, for whatever machine."""
+        entries = EngineCache(self.engines).entries()
+        return bool(entries) and hash_file(self.path) in {entry.key.model for entry in entries}
 
 
 def _has_openvino() -> bool:
     return platform.machine() in _X86 and importlib.util.find_spec("openvino") is not None
-
-
-class FallbackEngine:
-    """Several engines for one network: the first that starts runs, until it fails; then the next takes over, for good.
-
-    Args:
-        openers: name of a device, and what starts its engine, in the order to try them.
-
-    Raises:
-        ModelError: none started; says what the last one said.
-        UsageError: likewise.
-    """
-
-    def __init__(self, openers: Sequence[tuple[str, _Opener]]) -> None:
-        self._left = list(openers)
-        self._failed: list[str] = []
-        self._lock = threading.Lock()
-        self._engine = self._next()
-        self._card = self._engine.card
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs now; the note says what failed before."""
-        info = self._engine.info
-        return replace(info, note="; ".join([*self._failed, info.note] if info.note else self._failed))
-
-    @property
-    def card(self) -> ModelCard:
-        """What the network is and how it wants to be fed."""
-        return self._card
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width that the input must have; None where any multiple of the stride will do."""
-        return self._engine.fixed_size
-
-    def run(self, batch: F32) -> tuple[F32, ...]:
-        """Returns what the engine that runs now answers; if it fails, what the next one does.
-
-        Raises:
-            ModelError: the last one failed, too.
-        """
-        engine = self._engine
-        try:
-            return engine.run(batch)
-        except ModelError as error:
-            with self._lock:
-                if self._engine is engine:  # or else another thread has changed it by now
-                    if not self._left:
-                        raise
-                    self._failed.append(f"{engine.info.provider} failed while running: {error}")
-                    self._engine = self._next()
-        return self.run(batch)
-
-    def _next(self) -> Engine:
-        """Returns the next engine that starts."""
-        while True:
-            name, start = self._left.pop(0)
-            try:
-                return start()
-            except (ModelError, UsageError) as error:
-                if not self._left:
-                    raise
-                self._failed.append(f"{name} did not start: {error}")

@@ -17,7 +17,8 @@ from watchline.detectors.engine import GREY, PROBE_SIZE, EngineInfo
 from watchline.detectors.family_cards import Facts
 from watchline.detectors.importer.ir import Ir
 from watchline.detectors.manifest import Manifest, card_of
-from watchline.detectors.runtime import load_openvino
+from watchline.detectors.onnx_header import FLOAT, read_header
+from watchline.detectors.runtime import give_back_memory, load_openvino
 from watchline.streams.errors import ModelError
 
 if TYPE_CHECKING:
@@ -44,6 +45,28 @@ class _Source:
     def fixed_size(self) -> tuple[int, int] | None:
         """Height and width of the input; None where it takes any."""
         return (self.shape[2], self.shape[3]) if self.shape[2] >= 0 else None
+
+
+class _Requests:
+    """Requests of one compiled network. Each serves one call at a time; there are as many as calls were ever at once.
+
+    They are not bound to threads: what a warm-up made, with its memory, serves any thread.
+    """
+
+    def __init__(self, network: CompiledModel) -> None:
+        self._network = network
+        self._idle: list[InferRequest] = []
+
+    def take(self) -> InferRequest:
+        """Returns a request that nobody else uses."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._network.create_infer_request()
+
+    def put(self, request: InferRequest) -> None:
+        """Gives a request back."""
+        self._idle.append(request)
 
 
 class OpenVinoEngine:
@@ -85,10 +108,10 @@ class OpenVinoEngine:
         }
         # Of an .xml our own reader goes first, for it is bounded, which OpenVINO's is not.
         self._source = _of_ir(path) if path.suffix.lower() == ".xml" else _of_onnx(path)
-        self._model = self._read()
-        self._networks: dict[tuple[int, int], CompiledModel] = {}
+        self._seen: tuple[int, int] | None = None  # size and time of change of the file that was read
+        self._model: Any = self._read()
+        self._networks: dict[tuple[int, int], _Requests] = {}
         self._lock = threading.Lock()
-        self._local = threading.local()
         version = f"openvino {openvino.__version__.partition('-')[0]}"
         self._info = EngineInfo(version, "cpu", f"OpenVINO CPU {precision}")
         self._names = list(self._source.outputs)
@@ -119,40 +142,52 @@ class OpenVinoEngine:
         chosen = [[outputs[row] for row in self._rows] for outputs in singles]
         if not self._card.batched:
             chosen = [[output[None] for output in outputs] for outputs in chosen]
+        if len(chosen) == 1:
+            return tuple(chosen[0])
         return tuple(np.concatenate(parts) for parts in zip(*chosen, strict=True))
 
     def _run(self, picture: F32) -> list[F32]:
         """Returns all outputs for one picture (1, 3, H, W), in the network's order."""
         try:
-            request = self._request((picture.shape[2], picture.shape[3]))
-            request.infer([picture], share_inputs=True)
-            # The next call of this thread overwrites what the request gives.
-            return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(len(self._names))]
+            idle = self._idle((picture.shape[2], picture.shape[3]))
+            request = idle.take()
+            try:
+                request.infer([picture], share_inputs=True)
+                # The next call that takes this request overwrites what it gives.
+                return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(len(self._names))]
+            finally:
+                idle.put(request)
         except RuntimeError as error:
             shape = "x".join(map(str, picture.shape))
             raise ModelError(f"OpenVINO failed on an input of {shape}: {_reason(error)}") from error
 
-    def _request(self, size: tuple[int, int]) -> InferRequest:
-        """Returns the request of the calling thread for pictures of `size`: a request serves one call at a time."""
-        if getattr(self._local, "size", None) != size:
-            self._local.request = self._compiled(size).create_infer_request()
-            self._local.size = size
-        request: InferRequest = self._local.request
-        return request
-
-    def _compiled(self, size: tuple[int, int]) -> CompiledModel:
-        """Returns the network compiled for pictures of `size`."""
+    def _idle(self, size: tuple[int, int]) -> _Requests:
+        """Returns the requests of the network compiled for pictures of `size`."""
         with self._lock:
             if size not in self._networks:
                 if len(self._networks) >= _MOST_SIZES:
                     del self._networks[next(iter(self._networks))]
-                model = self._model.clone()
-                if -1 in self._source.shape:
-                    model.reshape([1, 3, *size])
-                self._networks[size] = self._core.compile_model(model, "CPU", self._settings)
+                self._networks[size] = _Requests(self._compile(size))
             return self._networks[size]
 
+    def _compile(self, size: tuple[int, int]) -> CompiledModel:
+        # What was read holds all weights as float32, beside those that are compiled: it is read anew for another size.
+        model, self._model = self._model or self._read(), None
+        if -1 in self._source.shape:
+            model.reshape([1, 3, *size])
+        compiled = self._core.compile_model(model, "CPU", self._settings)
+        del model
+        give_back_memory()
+        return compiled
+
     def _read(self) -> Any:
+        try:
+            seen = self._path.stat()
+        except OSError as error:
+            raise ModelError(f"{self._path}: cannot be read: {error.strerror}") from error
+        if self._seen not in (None, (seen.st_size, seen.st_mtime_ns)):
+            raise ModelError(f"{self._path}: changed while it was in use; start again")
+        self._seen = (seen.st_size, seen.st_mtime_ns)
         try:
             return self._core.read_model(self._path)
         except RuntimeError as error:
@@ -196,20 +231,12 @@ def _of_ir(path: Path) -> _Source:
 
 def _of_onnx(path: Path) -> _Source:
     """Returns what an ONNX network says of itself."""
-    import onnx
-
-    model = onnx.load_model(path, load_external_data=False)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
-        raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {len(inputs)}")
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return _checked(path, _Source(metadata, {v.name: _sides(v) for v in model.graph.output}, _sides(inputs[0])))
-
-
-def _sides(value: Any) -> tuple[int, ...]:
-    """Returns the shape of an ONNX value, -1 for what is open."""
-    return tuple(d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim)
+    header = read_header(path)
+    if len(header.inputs) != 1 or header.inputs[0].element != FLOAT:
+        count = len(header.inputs)
+        raise ModelError(f"{path}: not a picture network: want one float input (batch, 3, H, W), it has {count}")
+    outputs = {value.name: value.shape for value in header.outputs}
+    return _checked(path, _Source(header.metadata, outputs, header.inputs[0].shape))
 
 
 def _checked(path: Path, source: _Source) -> _Source:

@@ -10,7 +10,7 @@ from typing import Final
 from watchline.detectors.confined import Bounds, run
 from watchline.detectors.importer.description import hash_file
 from watchline.detectors.onnx_trial import Job
-from watchline.detectors.runtime import load_onnxruntime
+from watchline.detectors.runtime import onnxruntime_version
 from watchline.streams.errors import ModelError
 
 # Of what is checked. Whoever checks more must change it, or models would count as vetted that are not.
@@ -43,7 +43,7 @@ def vet(path: Path, cache: Path) -> str:
     size = path.stat().st_size
     if size > _MAX_BYTES:
         raise ModelError(f"{path.name}: larger than {_MAX_BYTES:,} bytes")
-    runtime = load_onnxruntime().__version__
+    runtime = onnxruntime_version()
     seal = cache / f"{sha256[:16]}-{_VERSION}-{runtime}.vetted"
     words = f"{sha256} onnxruntime {runtime}\n".encode("ascii")
     if _holds(seal, words):

@@ -14,6 +14,7 @@ Status: TypeAlias = Literal["complete", "partial", "cancelled", "failed"]
 
 EXIT_CODES: dict[Status, int] = {"complete": 0, "partial": 3, "cancelled": 3, "failed": 1}
 
+_MISSING = "not installed"
 _DISTRIBUTIONS = ("watchline", "av", "lap", "numpy", "onnxruntime", "opencv-python-headless")
 
 
@@ -175,8 +176,14 @@ def versions() -> dict[str, str]:
     """Returns the versions of Python, watchline and what it stands on."""
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
+        found[name] = _version(name)
+    if found["onnxruntime"] == _MISSING:  # the one for GPUs takes its place
+        found["onnxruntime"] = _version("onnxruntime-gpu")
     return found
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return _MISSING

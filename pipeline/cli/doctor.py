@@ -20,6 +20,7 @@ from watchline.detectors.fetch import State, default_cache, state
 from watchline.detectors.runtime import load_onnxruntime
 from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.summary import versions
+from watchline.streams.errors import ModelError
 
 _LEAST_MEMORY_BYTES = 500_000_000  # a run on one 1080p file peaks at about half of this
 _LEAST_DISK_BYTES = 1_000_000_000
@@ -124,6 +125,26 @@ def _engine() -> Check:
     return Check("inference", Health.OK, f"onnxruntime {ort.__version__}: {', '.join(ort.get_available_providers())}")
 
 
+def _gpu() -> Check:
+    from watchline.detectors.gpu import INSTALL, find_gpu, has_provider, tensorrt_version, why_not
+
+    try:
+        gpu = find_gpu()
+    except ModelError as error:
+        if not has_provider("cuda"):
+            return Check("gpu", Health.OK, f"none is used: {error}; networks run on the processor")
+        mend = "install the NVIDIA driver, or the package onnxruntime in place of onnxruntime-gpu"
+        return Check("gpu", Health.WARN, f"{error}; ONNX Runtime is built for CUDA", mend)
+    found = f"{gpu.name} ({gpu.capability}, {gpu.memory_bytes / 1e9:.1f} GB), driver {gpu.driver}"
+    reason = why_not("cuda")
+    if reason:
+        return Check("gpu", Health.WARN, f"{found}; CUDA cannot be used: {reason}", INSTALL)
+    version = tensorrt_version()
+    if not version[0].isdigit():  # CUDA alone is well
+        return Check("gpu", Health.OK, f"{found}; CUDA found; no TensorRT: {version}", f"for TensorRT, {INSTALL}")
+    return Check("gpu", Health.OK, f"{found}; CUDA and TensorRT {version} found")
+
+
 def _ffmpeg() -> Check:
     try:
         import av
@@ -176,6 +197,7 @@ _CHECKS: Mapping[str, Callable[[], Check]] = MappingProxyType(
         "packages": _packages,
         "native code": _native,
         "inference": _engine,
+        "gpu": _gpu,
         "video": _ffmpeg,
         "models": _models,
         "disk": _disk,

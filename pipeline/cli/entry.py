@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ def main() -> None:
     if heeded:
         # While modules load there is nothing to keep: an interrupt just ends the process, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # What is logged is also in the summary and its warnings; without a handler Python would print it here as well.
+    logging.getLogger("watchline").addHandler(logging.NullHandler())
     from watchline.pipeline.cli.app import app
     from watchline.streams.errors import WatchlineError
 

@@ -19,6 +19,7 @@ from watchline.detectors.importer.description import ModelDescription
 from watchline.detectors.manifest import Manifest
 from watchline.pipeline.cli.adding import add, remove
 from watchline.pipeline.cli.benching import bench
+from watchline.pipeline.cli.building import build
 from watchline.pipeline.cli.catalog_options import (
     CacheOption,
     FamilyOption,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command()(add)
 app.command()(remove)
 app.command()(bench)
+app.command()(build)
 app.command()(compare)
 app.command()(quantize)
 

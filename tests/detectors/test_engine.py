@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from watchline.detectors import engine
 from watchline.detectors.card import ModelCard
 from watchline.detectors.engine import OnnxEngine
+from watchline.detectors.runtime import load_onnxruntime, onnxruntime_version, reason_of
 from watchline.streams.errors import ModelError, UsageError
 
 CARD = ModelCard("yolov8", "detect", ("person",), (8, 16, 32))
@@ -159,6 +164,42 @@ def test_auto_is_the_cpu_where_there_is_no_cuda(tmp_path: Path) -> None:
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
     assert OnnxEngine(write_model(tmp_path / "m.onnx", DYNAMIC), "auto").info.device == "cpu"
+
+
+@pytest.mark.parametrize("how", ["raises", "takes another in silence"])
+def test_a_cuda_that_does_not_start_is_told_whatever_onnx_runtime_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    start = engine.start_session
+
+    def without_driver(path: Path, providers: Sequence[tuple[str, Mapping[str, str]]]) -> Any:
+        if providers[0][0] == "CUDAExecutionProvider" and how == "raises":
+            raise ModelError("CUDA failure 35: CUDA driver version is insufficient")
+        return start(path, [("CPUExecutionProvider", {})])
+
+    monkeypatch.setattr(engine, "has_provider", lambda _name: True)
+    monkeypatch.setattr(engine, "why_not", lambda _name: "")
+    monkeypatch.setattr(engine, "start_session", without_driver)
+    path = write_model(tmp_path / "m.onnx", DYNAMIC)
+    reason = "CUDA failure 35" if how == "raises" else "no GPU, no driver"
+    with pytest.raises(UsageError, match=rf"device 'cuda': {reason}.*watchline doctor.*--device cpu"):
+        OnnxEngine(path, "cuda")
+    info = OnnxEngine(path, "auto").info
+    assert info.provider == "CPUExecutionProvider"
+    assert info.note.startswith(f"CUDAExecutionProvider did not start: {reason}")
+
+
+def test_the_version_of_onnx_runtime_is_the_same_loaded_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_onnxruntime().__version__
+    assert onnxruntime_version() == loaded
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    assert onnxruntime_version() == loaded
+    assert "onnxruntime" not in sys.modules
+
+
+def test_what_cuda_says_is_told_without_the_name_of_the_machine() -> None:
+    said = "CUDA failure 35: too old ; GPU=-1 ; hostname=dock-server ; file=/onnxruntime_src/a.cc ; line=3 ; expr=f();"
+    assert reason_of(RuntimeError(said)) == "CUDA failure 35: too old"
 
 
 @pytest.mark.parametrize(

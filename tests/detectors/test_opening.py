@@ -13,8 +13,9 @@ import pytest
 from tests.detectors.test_engine import DYNAMIC, write_model
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
-from watchline.detectors.engine import Engine, EngineInfo, OnnxEngine
-from watchline.detectors.opening import FallbackEngine, devices_of, open_engine
+from watchline.detectors.engine import Engine, EngineInfo, Fallback, OnnxEngine
+from watchline.detectors.fallback import FallbackEngine
+from watchline.detectors.opening import devices_of, open_engine
 from watchline.streams.errors import ModelError, UsageError
 
 CARD = ModelCard("yolov8", "detect", ("person",), (8, 16, 32))
@@ -71,6 +72,27 @@ def test_where_the_last_one_fails_its_error_is_told() -> None:
         FallbackEngine([("a", does_not_start), ("b", does_not_start)])
 
 
+def test_every_change_of_device_is_data_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    openers = [("cuda", does_not_start), ("openvino", starts(Scripted(1, fails_at=2))), ("cpu", starts(Scripted(2)))]
+    engine = FallbackEngine(openers)
+    first, second = Fallback("cuda", "openvino", "no driver"), Fallback("openvino", "cpu", "out of memory")
+    assert list(engine.info.fallbacks) == [first]
+    for _ in range(4):
+        engine.run(BATCH)
+    assert list(engine.info.fallbacks) == [first, second]
+    logged = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert logged == [
+        ("watchline.detectors", "WARNING", "cuda did not start: no driver; openvino runs instead"),
+        ("watchline.detectors", "WARNING", "Provider1 failed while running: out of memory; cpu runs instead"),
+    ]
+
+
+def test_where_the_next_does_not_start_either_both_gave_way_to_the_one_after() -> None:
+    engine = FallbackEngine([("a", starts(Scripted(1, fails_at=1))), ("b", does_not_start), ("c", starts(Scripted(3)))])
+    assert engine.run(BATCH)[0][0, 0] == 3
+    assert [(fallback.left, fallback.taken) for fallback in engine.info.fallbacks] == [("a", "c"), ("b", "c")]
+
+
 @pytest.mark.parametrize("text", ["gpu", "cpu,", "", "cpu openvino", "cpu,tpu"])
 def test_a_device_that_nobody_knows_is_wrong_usage(text: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="want one or more of auto, cpu, openvino"):
@@ -89,6 +111,7 @@ def test_the_device_that_is_asked_for_is_taken(tmp_path: Path) -> None:
 
 def test_without_openvino_a_processor_runs_onnx_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watchline.detectors.opening._has_openvino", lambda: False)
+    monkeypatch.setattr("watchline.detectors.opening.has_provider", lambda _name: False)
     assert isinstance(open_engine(write_model(tmp_path / "m.onnx", DYNAMIC)), OnnxEngine)
 
 
@@ -96,7 +119,7 @@ def test_an_openvino_that_cannot_be_loaded_is_told_and_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watchline.detectors.opening._has_openvino", lambda: True)
-    monkeypatch.setattr("watchline.detectors.opening.has_cuda", lambda: False)
+    monkeypatch.setattr("watchline.detectors.opening.has_provider", lambda _name: False)
     monkeypatch.setitem(sys.modules, "openvino", None)
     engine = open_engine(write_model(tmp_path / "m.onnx", DYNAMIC))
     assert engine.info.provider == "CPUExecutionProvider"

@@ -14,6 +14,7 @@ import pytest
 
 from tests.command import json_lines, summary_of, watchline
 from tests.detectors.ir_files import Net, tiny
+from tests.detectors.test_engine import DYNAMIC, write_model
 from tests.detectors.test_ir import SIZE, YAML, converted, pictures
 from tests.fakes import make_frame
 from watchline.detectors.card import ModelCard
@@ -27,6 +28,7 @@ from watchline.detectors.manifest import Manifest
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import open_engine
 from watchline.detectors.openvino_engine import OpenVinoEngine
+from watchline.detectors.vetting import vet
 from watchline.streams.errors import ModelError, UsageError
 
 # Rows of an SSD: picture, label, score, box as parts of the input.
@@ -131,6 +133,35 @@ def test_a_network_of_any_size_takes_any(openvino: ModuleType, path: Path) -> No
     assert describe(path).input == ("any", "3", "any", "any")
     with pytest.raises(ModelError, match="all fixed: export it with a fixed size"):
         import_checkpoint(path, path.parent / "cache")
+
+
+def test_a_network_that_changes_while_it_is_in_use_is_not_mixed_with_what_it_was(
+    openvino: ModuleType, tmp_path: Path
+) -> None:
+    path = write_model(tmp_path / "m.onnx", DYNAMIC)
+    engine = OpenVinoEngine(path)
+    engine.run(pictures((8, 16)))
+    engine.run(pictures((16, 8)))  # read anew for another size
+    path.write_bytes(path.read_bytes() + b"\0")
+    engine.run(pictures((8, 16)))
+    with pytest.raises(ModelError, match="changed while it was in use"):
+        engine.run(pictures((32, 8)))
+    path.unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        engine.run(pictures((32, 8)))
+
+
+def test_running_an_onnx_network_loads_neither_onnx_nor_onnx_runtime(openvino: ModuleType, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", DYNAMIC)
+    vet(path, tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from watchline.detectors.opening import open_engine; "
+        "from watchline.detectors.vetting import vet; vet(Path(sys.argv[1]), Path(sys.argv[1]).parent); "
+        "import numpy as np; open_engine(Path(sys.argv[1]), 'openvino').run(np.ones((1, 3, 8, 16), np.float32)); "
+        "print([name for name in ('onnx', 'onnxruntime') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_network_that_takes_no_pictures_is_refused(openvino: ModuleType, path: Path) -> None:

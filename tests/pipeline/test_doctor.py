@@ -14,7 +14,7 @@ def checks(cache: Path) -> tuple[int, dict[str, dict[str, str]]]:
 def test_a_fit_machine_is_told_so_with_what_was_found(tmp_path: Path) -> None:
     code, found = checks(tmp_path)
     assert code == 0
-    assert set(found) == {"python", "packages", "native code", "inference", "video", "models", "disk", "memory"}
+    assert set(found) == {"python", "packages", "native code", "inference", "gpu", "video", "models", "disk", "memory"}
     assert "CPUExecutionProvider" in found["inference"]["found"]
     assert "libx264" in found["video"]["found"]
     assert "fail" not in {check["health"] for check in found.values()}
@@ -42,5 +42,5 @@ def test_a_damaged_model_fails_with_the_command_that_mends_it(tmp_path: Path) ->
 def test_the_table_names_every_check(tmp_path: Path) -> None:
     done = watchline("doctor", XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0
-    for name in ("python", "native code", "inference", "video", "models", "disk", "memory"):
+    for name in ("python", "native code", "inference", "gpu", "video", "models", "disk", "memory"):
         assert name in done.stdout

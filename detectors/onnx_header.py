@@ -1,0 +1,149 @@
+"""What an ONNX file says of its inputs, outputs and metadata, read without its weights and without the package `onnx`.
+
+That package takes 15 MB to load and as much again for the weights, for a few hundred bytes of what is said.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from watchline.streams.errors import ModelError
+
+FLOAT: Final = 1  # TensorProto.DataType
+_Bytes: TypeAlias = memoryview | mmap.mmap
+_MOST_VALUES: Final = 4096  # inputs, outputs and entries of the metadata; real files have a few dozen
+_MOST_TEXT: Final = 1 << 20  # bytes of one entry
+
+# Field numbers of onnx.proto.
+_MODEL_GRAPH, _MODEL_METADATA = 7, 14
+_GRAPH_CONSTANT, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
+_CONSTANT_NAME = 8
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An input or output.
+
+    Attributes:
+        name: its name.
+        element: number of its type; `FLOAT`.
+        shape: -1 for what is open.
+    """
+
+    name: str
+    element: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxHeader:
+    """What a file says; its inputs are without those that are constants."""
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    metadata: Mapping[str, str]
+
+
+def read_header(path: Path) -> OnnxHeader:
+    """Returns what the ONNX file `path` says of itself.
+
+    Raises:
+        ModelError: it cannot be read, or is no ONNX file.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _header(data)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, IndexError) as error:  # an empty file, a length beyond the end, text that is none
+        raise ModelError(f"{path}: not an ONNX model, or damaged ({error}); copy it again") from error
+
+
+def _header(data: mmap.mmap) -> OnnxHeader:
+    graph: list[tuple[int, int]] = []
+    metadata: dict[str, str] = {}
+    for number, start, end in _fields(data, 0, len(data)):
+        if number == _MODEL_GRAPH:
+            graph.append((start, end))
+        elif number == _MODEL_METADATA and len(metadata) < _MOST_VALUES:
+            entry = {n: _text(data, s, e) for n, s, e in _fields(data, start, end) if n in (1, 2)}
+            metadata[entry.get(1, "")] = entry.get(2, "")
+    if len(graph) != 1:
+        raise ValueError("it has no graph")
+    constants: set[str] = set()
+    inputs: list[Value] = []
+    outputs: list[Value] = []
+    for number, start, end in _fields(data, *graph[0]):
+        if number == _GRAPH_CONSTANT:
+            constants.update(_text(data, s, e) for n, s, e in _fields(data, start, end) if n == _CONSTANT_NAME)
+        elif number in (_GRAPH_INPUT, _GRAPH_OUTPUT):
+            (inputs if number == _GRAPH_INPUT else outputs).append(_value(data, start, end))
+    return OnnxHeader(tuple(value for value in inputs if value.name not in constants), tuple(outputs), metadata)
+
+
+def _value(data: _Bytes, start: int, end: int) -> Value:
+    """Returns a ValueInfoProto: name 1, type 2 > tensor 1 > element 1 and shape 2 > dimension 1 > number 1."""
+    name, element, shape = "", 0, list[int]()
+    for number, s, e in _fields(data, start, end):
+        if number == 1:
+            name = _text(data, s, e)
+        elif number == 2:
+            for _, s_tensor, e_tensor in _only(1, data, s, e):
+                for n, s_part, e_part in _fields(data, s_tensor, e_tensor):
+                    if n == 1:
+                        element = _varint(data, s_part, e_part)[0]
+                    elif n == 2:
+                        shape = [_side(data, s_dim, e_dim) for _, s_dim, e_dim in _only(1, data, s_part, e_part)]
+    return Value(name, element, tuple(shape))
+
+
+def _side(data: _Bytes, start: int, end: int) -> int:
+    numbers = [_varint(data, s, e)[0] for _, s, e in _only(1, data, start, end)]
+    return numbers[-1] if numbers and numbers[-1] < 1 << 63 else -1
+
+
+def _only(wanted: int, data: _Bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    return (field for field in _fields(data, start, end) if field[0] == wanted)
+
+
+def _fields(data: _Bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yields number, start and end of each field of the message that lies in `data[start:end]`."""
+    while start < end:
+        key, start = _varint(data, start, end)
+        kind = key & 7
+        if kind == _LENGTH:
+            length, start = _varint(data, start, end)
+        elif kind == _VARINT:
+            length = _varint(data, start, end)[1] - start
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"a field of kind {kind}")
+        if length > end - start:
+            raise ValueError("a field goes beyond its end")
+        yield key >> 3, start, start + length
+        start += length
+
+
+def _varint(data: _Bytes, start: int, end: int) -> tuple[int, int]:
+    """Returns the number at `start`, and where it ends."""
+    value = shift = 0
+    while start < end and shift < 70:
+        byte = data[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, start
+        shift += 7
+    raise ValueError("a number does not end")
+
+
+def _text(data: _Bytes, start: int, end: int) -> str:
+    if end - start > _MOST_TEXT:
+        raise ValueError(f"a text of {end - start:,} bytes")
+    return bytes(data[start:end]).decode("utf-8")
