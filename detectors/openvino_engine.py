@@ -18,6 +18,7 @@ from watchline.detectors.family_cards import Facts
 from watchline.detectors.importer.ir import Ir
 from watchline.detectors.manifest import Manifest, card_of
 from watchline.detectors.onnx_header import FLOAT, read_header
+from watchline.detectors.recycling import Recycler
 from watchline.detectors.runtime import give_back_memory, load_openvino
 from watchline.streams.errors import ModelError
 
@@ -112,6 +113,7 @@ class OpenVinoEngine:
         self._model: Any = self._read()
         self._networks: dict[tuple[int, int], _Requests] = {}
         self._lock = threading.Lock()
+        self._copies = Recycler()
         version = f"openvino {openvino.__version__.partition('-')[0]}"
         self._info = EngineInfo(version, "cpu", f"OpenVINO CPU {precision}")
         self._names = list(self._source.outputs)
@@ -154,7 +156,7 @@ class OpenVinoEngine:
             try:
                 request.infer([picture], share_inputs=True)
                 # The next call that takes this request overwrites what it gives.
-                return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(len(self._names))]
+                return [self._copies.copy(request.get_output_tensor(i).data) for i in range(len(self._names))]
             finally:
                 idle.put(request)
         except RuntimeError as error:
