@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
-from watchline.detectors.quantize_graph import drop_zeros, last_convolutions, name_nodes, shorten_names, tail
+from watchline.detectors.quantize_graph import drop_zeros, last_convolutions, shorten_names, tail
+from watchline.detectors.quantize_network import prepared, signed
 from watchline.detectors.quantize_ranges import BINS, BY_EXTREMES, BY_HISTOGRAM, METHODS, Method, Range, minmax
 from watchline.detectors.runtime import load_onnxruntime, reason_of
 from watchline.streams.errors import ModelError, UsageError
@@ -24,19 +24,22 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Feed = Callable[[], Iterable[F32]]
+Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
+RUNTIMES: Final[tuple[str, ...]] = get_args(Runtime)
 
-_OPSET: Final = 13  # the first with scales a channel
 # How much of the convolutions next to the picture stays float, by `Recipe.keep`. Their noise goes through all others,
 # and they are the smallest: a tenth of them is 1 % of the weights.
 _FIRST: Final = (0.0, 0.1, 0.1, 0.25)
 _KEPT: Final = (
     "",
-    ", convolutions only, without the first tenth",
-    ", convolutions only, without the first tenth and the last",
-    ", convolutions only, without the first quarter and the last",
+    ", without the first tenth",
+    ", without the first tenth and the last",
+    ", without the first quarter and the last",
 )
 KEPT_STEPS: Final = len(_FIRST) - 1
-# Those that ONNX Runtime computes in int8 on a CPU; between two others a tensor would be converted to and fro.
+# Those that ONNX Runtime computes in int8 on a CPU; between two others a tensor would be converted to and fro. OpenVINO
+# is told the ranges of what convolutions are given, and no others: it then computes a convolution, its activation and
+# the conversion for the next one in one pass, and moves conversions through joins by itself.
 _OPERATORS: Final = (
     *("Add", "AveragePool", "Clip", "Concat", "Conv", "Gemm", "GlobalAveragePool", "LeakyRelu", "MatMul", "MaxPool"),
     *("Mul", "Relu", "Reshape", "Resize", "Sigmoid", "Split", "Squeeze", "Transpose", "Unsqueeze"),
@@ -51,22 +54,28 @@ class Recipe:
         method: how the ranges of its tensors are found, one of `METHODS`.
         keep: how much stays float beside what comes after the last convolutions; 0: nothing; 1: the first tenth of the
             convolutions, and all that is no convolution; 2: also the last convolutions; 3: also the first quarter.
+        runtime: what it is to be fast on. It runs on the other, too.
 
     Raises:
-        UsageError: no such method or step.
+        UsageError: no such method, step or runtime.
     """
 
     method: Method = "percentile"
     keep: int = 0
+    runtime: Runtime = "onnxruntime"
 
     def __post_init__(self) -> None:
+        if self.runtime not in RUNTIMES:
+            raise UsageError(f"--runtime {self.runtime}: want one of {', '.join(RUNTIMES)}")
         if self.method not in METHODS:
             raise UsageError(f"method {self.method}: want one of {', '.join(METHODS)}")
         if not 0 <= self.keep <= KEPT_STEPS:
             raise UsageError(f"keep {self.keep}: want 0 to {KEPT_STEPS}")
 
     def __str__(self) -> str:
-        return self.method + _KEPT[self.keep]
+        fused = self.runtime == "openvino"
+        only = ", convolutions only" if self.keep or fused else ""
+        return f"{self.method}{only}{_KEPT[self.keep]}{', for openvino' if fused else ''}"
 
 
 class Calibration:
@@ -84,7 +93,7 @@ class Calibration:
     """
 
     def __init__(self, path: Path, feed: Feed) -> None:
-        self._model = _prepared(path)
+        self._model = prepared(path)
         self._feed = feed
         self._tail = tail(self._model.graph)
         if not any(node.op_type == "Conv" and node.name not in self._tail for node in self._model.graph.node):
@@ -105,7 +114,8 @@ class Calibration:
             name: (np.float32(min(low, 0.0)), np.float32(max(high, 0.0)))
             for name, (low, high) in self._ranges(recipe.method).items()
         }
-        operators = ("Conv",) if recipe.keep else _OPERATORS
+        fused = recipe.runtime == "openvino"
+        operators = ("Conv",) if recipe.keep or fused else _OPERATORS
         model = type(self._model)()
         model.CopyFrom(self._model)
         with _quiet():
@@ -121,11 +131,21 @@ class Calibration:
                 [],
                 sorted(self._kept(recipe)),
                 list(operators),
-                {},
+                {"OpTypesToExcludeOutputQuantization": ["Conv"]} if fused else {},
             )
             quantizer.quantize_model()
         made: ModelProto = quantizer.model.model
-        return _signed(made, card, recipe)
+        drop_zeros(made.graph)
+        shorten_names(made.graph)
+        return signed(made, card, f"int8: {recipe}")
+
+    def looks(self) -> NDArray[np.float64]:
+        """Returns what the network shows of each picture: (pictures, features), the extremes of each of its tensors.
+
+        Raises:
+            ModelError: there are no pictures, or the network gives what is no number.
+        """
+        return np.concatenate(list(self._seen().values()), axis=1)
 
     def _kept(self, recipe: Recipe) -> frozenset[str]:
         """Returns the names of the nodes that stay float."""
@@ -136,14 +156,19 @@ class Calibration:
         return self._tail | first | (last_convolutions(graph) if recipe.keep > 1 else frozenset())
 
     def _ranges(self, method: Method) -> dict[str, Range]:
-        if not self._extremes:
-            self._extremes = self._see_extremes()
+        extremes = self._seen()
         if method in BY_EXTREMES:
-            return {name: BY_EXTREMES[method](seen) for name, seen in self._extremes.items()}
+            return {name: BY_EXTREMES[method](seen) for name, seen in extremes.items()}
         if not self._histograms:
             self._histograms = self._see_histograms()
-        whole = {name: minmax(seen) for name, seen in self._extremes.items()}
+        whole = {name: minmax(seen) for name, seen in extremes.items()}
         return {name: BY_HISTOGRAM[method](seen, whole[name]) for name, seen in self._histograms.items()}
+
+    def _seen(self) -> dict[str, NDArray[np.float64]]:
+        """Returns the (pictures, 2) extremes of each tensor, looked at once."""
+        if not self._extremes:
+            self._extremes = self._see_extremes()
+        return self._extremes
 
     def _see_extremes(self) -> dict[str, NDArray[np.float64]]:
         seen: dict[str, list[Range]] = {}
@@ -204,42 +229,6 @@ class Calibration:
         options.log_severity_level = 4
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return session, sorted(wanted)
-
-
-def _prepared(path: Path) -> ModelProto:
-    """Returns the network with constants and normalizations folded, its nodes named and its tensors' types known."""
-    import onnx
-    from onnx import version_converter
-
-    ort = load_onnxruntime()
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    with tempfile.TemporaryDirectory(prefix="watchline-") as folder:
-        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
-        try:
-            ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            model = onnx.load(options.optimized_model_filepath)
-            opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-            if opset < _OPSET:
-                model = version_converter.convert_version(model, _OPSET)
-            model = onnx.shape_inference.infer_shapes(model)
-        except Exception as error:  # neither library's errors share a base class
-            raise ModelError(f"{path.name}: cannot be prepared for quantization: {reason_of(error)}") from error
-    name_nodes(model.graph)
-    return model
-
-
-def _signed(model: ModelProto, card: ModelCard, recipe: Recipe) -> bytes:
-    """Returns the bytes of `model` with `card` as its metadata, and without what a runtime can work out."""
-    del model.metadata_props[:]
-    for key, value in {**card.to_metadata(), "watchline.quantized": f"int8: {recipe}"}.items():
-        model.metadata_props.add(key=key, value=value)
-    del model.graph.value_info[:]
-    drop_zeros(model.graph)
-    shorten_names(model.graph)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
 
 
 class _quiet:  # noqa: N801  # used as a function

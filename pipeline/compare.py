@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,71 +18,17 @@ import numpy as np
 from watchline.detectors.agreement import Agreement, Thresholds, agreement, suggest_thresholds
 from watchline.detectors.detections import Detections
 from watchline.detectors.importer.description import model_files
+from watchline.pipeline.compare_sample import Sample
 from watchline.pipeline.compare_side import Answered, Asked, Hello, Job, read_found
 from watchline.pipeline.track_agreement import TrackAgreement, agreement_of_tracks
 from watchline.streams.errors import ModelError, StreamError, UsageError
 from watchline.streams.frame import Frame
-from watchline.streams.opening import open_source
 from watchline.trackers.build import build_tracker
 from watchline.trackers.tracks import Tracks
 
 _FLOOR: Final = 0.05  # what is fainter is not looked at by either side
 _LOW_SCORE: Final = 0.1  # of tracks
 _PATIENCE_S: Final = 10  # for a side to end
-_USUAL_EVERY: Final = 10  # where a clip does not say how long it is
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Frames of a clip: `offset`, then every so many, at most `most`.
-
-    Attributes:
-        spec: a file, folder or pattern.
-        every: one frame in this many.
-        offset: the first.
-        most: not more than this many; 0 for all.
-    """
-
-    spec: str
-    every: int = 1
-    offset: int = 0
-    most: int = 0
-
-    def frames(self) -> Iterator[Frame]:
-        """Gives the frames, one at a time, decoded anew at each call.
-
-        Raises:
-            StreamError: the input cannot be read.
-        """
-        with closing(open_source(self.spec)) as source:
-            index = given = 0
-            while (frame := source.read()) is not None:
-                if index >= self.offset and (index - self.offset) % self.every == 0:
-                    yield frame
-                    given += 1
-                    if given == self.most:
-                        return
-                index += 1
-
-    def interval_s(self) -> float:
-        """Returns the usual time between two of its frames, seconds."""
-        with closing(open_source(self.spec)) as source:
-            return self.every / source.info.fps
-
-
-def spread(specs: Sequence[str], frames: int) -> list[Sample]:
-    """Returns samples that lie evenly over their inputs, about `frames` in all, each input with the same share.
-
-    Raises:
-        StreamError: an input cannot be read.
-    """
-    share, samples = max(1, frames // len(specs)), []
-    for spec in specs:
-        with closing(open_source(spec)) as source:
-            there = source.info.frames
-        every = max(1, there // share) if there else _USUAL_EVERY
-        samples.append(Sample(spec, every, most=share))
-    return samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +54,9 @@ class SideFacts:
 
     Attributes:
         name: of the model.
-        runtime: what ran it.
+        runtime: what ran it, and its version.
         device: where.
+        provider: the runtime's name of what ran it, with the precision where that may be less than float32.
         file_bytes: size of its network.
         wall_ms: a frame, median: picture to boxes.
         cpu_ms: processor time a frame, mean.
@@ -119,6 +66,7 @@ class SideFacts:
     name: str
     runtime: str
     device: str
+    provider: str
     file_bytes: int
     wall_ms: float
     cpu_ms: float
@@ -133,6 +81,7 @@ class Comparison:
         a: what A took.
         b: what B took.
         frames: compared.
+        runs: of frames in a row, in each of which tracks begin anew.
         boxes: how far B finds what A finds.
         tracks: how far B's boxes give A's tracks.
         suggested: scores at which B gives most nearly what A gives at its own.
@@ -141,6 +90,7 @@ class Comparison:
     a: SideFacts
     b: SideFacts
     frames: int
+    runs: int
     boxes: Agreement
     tracks: TrackAgreement
     suggested: Thresholds
@@ -163,7 +113,7 @@ class CompareOptions:
 
 @dataclass(slots=True)
 class Found:
-    """What one model gave for each clip, frame by frame."""
+    """What one model gave for each run of frames, frame by frame."""
 
     detections: list[list[Detections]] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
@@ -171,8 +121,8 @@ class Found:
     peak_bytes: int = 0
 
     def all(self) -> list[Detections]:
-        """Returns what was found in all frames of all clips."""
-        return [found for clip in self.detections for found in clip]
+        """Returns what was found in all frames of all runs."""
+        return [found for run in self.detections for found in run]
 
 
 class Side:
@@ -216,7 +166,7 @@ class Side:
         self.close()
 
     def detect(self, frame: Frame) -> None:
-        """Lets the model look at a frame, and keeps what it finds with the last clip's.
+        """Lets the model look at a frame, and keeps what it finds with the last run's.
 
         Raises:
             ModelError: it failed, or its process ended.
@@ -256,6 +206,7 @@ class Side:
             name=self.name,
             runtime=self.hello["runtime"],
             device=self.hello["device"],
+            provider=self.hello["provider"],
             file_bytes=sum(file.stat().st_size for file in model_files(network)),
             wall_ms=1e3 * float(np.median(self.found.wall_s)),
             cpu_ms=1e3 * float(np.mean(self.found.cpu_s)),
@@ -280,36 +231,50 @@ def compare(a: Candidate, b: Candidate, samples: Sequence[Sample], options: Comp
     """
     with Side(a, options) as side_a, Side(b, options) as side_b:
         renumber = _classes_of_a(side_a, side_b)
-        times: list[list[float]] = []
-        for sample in samples:
-            times.append([])
-            for side in (side_a, side_b):
-                side.found.detections.append([])
-            for frame in sample.frames():
-                side_a.detect(frame)
-                side_b.detect(frame)
-                times[-1].append(frame.pts_s)
-        if not any(times):
+        runs = [run for sample in samples for run in _look(side_a, side_b, sample)]
+        if not runs:
             raise StreamError(f"{samples[0].spec}: no frame could be read from it; check the file")
         found_a, found_b = side_a.found.all(), [_renumbered(found, renumber) for found in side_b.found.all()]
         suggested = suggest_thresholds(found_a, found_b, options.score, _LOW_SCORE)
         tracks = TrackAgreement.sum_of(
             agreement_of_tracks(
-                _tracks(clip_a, at, sample.interval_s(), options.score),
-                _tracks([_renumbered(found, renumber) for found in clip_b], at, sample.interval_s(), options.score),
+                _tracks(run_a, at, options.score),
+                _tracks([_renumbered(found, renumber) for found in run_b], at, options.score),
             )
-            for clip_a, clip_b, at, sample in zip(
-                side_a.found.detections, side_b.found.detections, times, samples, strict=True
-            )
+            for run_a, run_b, at in zip(side_a.found.detections, side_b.found.detections, runs, strict=True)
         )
         return Comparison(
             a=side_a.facts(a.network),
             b=side_b.facts(b.network),
             frames=len(found_a),
+            runs=len(runs),
             boxes=agreement(found_a, found_b, options.score),
             tracks=tracks,
             suggested=suggested,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """When the frames of a run were taken, seconds; and the usual time between two."""
+
+    times: list[float]
+    interval_s: float
+
+
+def _look(a: Side, b: Side, sample: Sample) -> list[_Run]:
+    """Lets both look at the frames of a sample, and returns its runs that have any."""
+    interval_s, runs, last = sample.interval_s(), list[_Run](), -1
+    for number, frame in sample.frames():
+        if number != last:
+            last = number
+            runs.append(_Run([], interval_s))
+            for side in (a, b):
+                side.found.detections.append([])
+        a.detect(frame)
+        b.detect(frame)
+        runs[-1].times.append(frame.pts_s)
+    return runs
 
 
 def _classes_of_a(a: Side, b: Side) -> list[int]:
@@ -330,8 +295,8 @@ def _renumbered(found: Detections, classes: Sequence[int]) -> Detections:
     return Detections(found.xyxy, found.score, np.array(classes, np.int32)[found.class_id])
 
 
-def _tracks(clip: Iterable[Detections], times: Sequence[float], interval_s: float, score: float) -> list[Tracks]:
-    """Returns the tracks of a clip, frame by frame, as `watchline run` follows them."""
-    tracker = build_tracker(interval_s=interval_s, score=score)
+def _tracks(found: Iterable[Detections], run: _Run, score: float) -> list[Tracks]:
+    """Returns the tracks of a run, frame by frame, as `watchline run` follows them."""
+    tracker = build_tracker(interval_s=run.interval_s, score=score)
     low = min(_LOW_SCORE, score)
-    return [tracker.update(found[found.score >= np.float32(low)], at) for found, at in zip(clip, times, strict=True)]
+    return [tracker.update(each[each.score >= np.float32(low)], at) for each, at in zip(found, run.times, strict=True)]

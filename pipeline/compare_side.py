@@ -43,6 +43,7 @@ class Hello(TypedDict, total=False):
     task: str
     runtime: str
     device: str
+    provider: str
     fixed_size: list[int]
 
 
@@ -112,6 +113,7 @@ def _open(job: Job) -> tuple[NetworkDetector, Hello]:
         task=engine.card.task,
         runtime=engine.info.runtime,
         device=engine.info.device,
+        provider=engine.info.provider,
         fixed_size=list(engine.fixed_size or ()),
     )
     return NetworkDetector(engine, options), hello

@@ -1,24 +1,36 @@
-"""Quantizes a model with frames of the user's, and compares the result with it on frames that it was not made with."""
+"""Makes a smaller model of a float one, and compares both on frames that it was not made with."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
 from watchline.detectors.engine import Engine, EngineInfo, OnnxEngine
 from watchline.detectors.network import DetectorOptions, NetworkDetector
-from watchline.detectors.quantize import KEPT_STEPS, Calibration, Recipe
-from watchline.pipeline.compare import Candidate, CompareOptions, Comparison, Sample, compare, spread
+from watchline.detectors.quantize import KEPT_STEPS, Calibration, Recipe, Runtime
+from watchline.detectors.quantize_clusters import clusters, shared_out
+from watchline.detectors.quantize_half import Half, halved
+from watchline.pipeline.compare import Candidate, CompareOptions, Comparison, compare
+from watchline.pipeline.compare_sample import Sample, chosen, spread, spread_apart
 from watchline.pipeline.files import writing
 from watchline.streams.errors import ModelError, StreamError
 from watchline.streams.images import IMAGE_SUFFIXES
 
+To: TypeAlias = Literal["int8", "fp16", "bf16"]
+
 FEW_BOXES: Final = 200  # below, a loss of two in a hundred is a matter of a few boxes
+_POOL: Final = 4  # frames that clusters choose from, for each that they choose
+# What the float model and the other run on. OpenVINO would compute the float model in 16 bits by itself.
+_DEVICES: Final[dict[Runtime, tuple[str, str]]] = {
+    "onnxruntime": ("cpu", "cpu"),
+    "openvino": ("openvino-f32", "openvino"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +40,15 @@ class QuantizeOptions:
     Attributes:
         recipe: the first to be tried.
         search: try recipes that keep more in float while the loss is too high.
-        frames: of all inputs together; every second one calibrates, the others compare.
+        clusters: choose the frames that calibrate from so many clusters of four times as many; 0: at equal distances.
+        frames: of all inputs together; half of them calibrate, the others compare.
         max_loss: most of the recall that may be lost, in [0, 1].
         compared: how both are compared.
     """
 
     recipe: Recipe
     search: bool = True
+    clusters: int = 0
     frames: int = 128
     max_loss: float = 0.02
     compared: CompareOptions = field(default_factory=CompareOptions)
@@ -42,22 +56,69 @@ class QuantizeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A recipe and what came of it."""
+    """A model that was made, and what came of it.
 
-    recipe: Recipe
+    Attributes:
+        how: it was made, in words.
+        onnx: its bytes.
+        comparison: of the float model with it.
+        recipe: None for weights of 16 bits, of which there is one kind.
+        clusters: how many the frames that calibrated it were chosen from; 0: at equal distances.
+        rival: the same but for the clusters, where they were to be tried; the worse of both.
+    """
+
+    how: str
     onnx: bytes
     comparison: Comparison
+    recipe: Recipe | None = None
+    clusters: int = 0
+    rival: Attempt | None = None
 
     @property
     def loss(self) -> float:
         """Share of the float model's boxes that are lost."""
         return 1 - self.comparison.boxes.recall
 
+    @property
+    def worth(self) -> float:
+        """By which of two attempts the better is told: recall and precision together."""
+        return self.comparison.boxes.recall + self.comparison.boxes.precision
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """A float model and the frames on which others are compared with it."""
+
+    name: str
+    network: Path
+    runtime: Runtime
+    held_out: Sequence[Sample]
+    options: CompareOptions
+
+    def compared(self, onnx: bytes, kind: To) -> Comparison:
+        """Returns what a model does beside the float one.
+
+        Raises:
+            ModelError: it cannot be run, or the float one finds nothing.
+        """
+        exact, usual = _DEVICES[self.runtime]
+        with tempfile.TemporaryDirectory(prefix="watchline-") as folder:
+            made = Path(folder) / f"{kind}.onnx"
+            with writing(made):
+                made.write_bytes(onnx)
+            sides = Candidate(self.name, self.network, exact), Candidate(f"{self.name} {kind}", made, usual)
+            comparison = compare(*sides, self.held_out, self.options)
+        if not comparison.boxes.boxes_a:
+            raise ModelError(
+                f"{self.name} finds nothing in the frames to compare on; name a clip with what it is to find"
+            )
+        return comparison
+
 
 def quantize(
     name: str, network: Path, inputs: Sequence[str], options: QuantizeOptions, tried: Callable[[Attempt], None]
 ) -> Attempt:
-    """Returns the first attempt that loses no more than it may, or else the one that loses least.
+    """Returns the first int8 model that loses no more than it may, or else the one that loses least.
 
     Args:
         name: of the model.
@@ -70,30 +131,56 @@ def quantize(
         ModelError: the model cannot be quantized, or finds nothing in the frames that it is compared on.
         StreamError: an input cannot be read, or there are too few frames.
     """
-    calibrating, held_out = halves(spread(inputs, options.frames))
+    size = options.compared.size
+    calibrating, held_out = spread_apart(inputs, options.frames)
+    bench = _Bench(name, network, options.recipe.runtime, held_out, options.compared)
     engine = OnnxEngine(network, "cpu")
-    calibration = Calibration(network, lambda: _fed(engine, calibrating, options.compared.size))
-    steps = range(options.recipe.keep, KEPT_STEPS + 1 if options.search else options.recipe.keep + 1)
+    calibrations = {0: Calibration(network, partial(_fed, engine, calibrating, size))}
+    if options.clusters:
+        pool, _ = spread_apart(inputs, options.frames, _POOL)
+        looks = Calibration(network, partial(_fed, engine, pool, size)).looks()
+        count = sum(len(run) for sample in calibrating for run in sample.runs)
+        picked = chosen(pool, shared_out(clusters(looks, options.clusters), count))
+        calibrations[options.clusters] = Calibration(network, partial(_fed, engine, picked, size))
     attempts = []
-    for keep in steps:
-        attempt = _attempt(
-            name, network, engine.card, calibration, replace(options.recipe, keep=keep), held_out, options
-        )
-        if not attempt.comparison.boxes.boxes_a:
-            raise ModelError(f"{name} finds nothing in the frames to compare on; name a clip with what it is to find")
-        tried(attempt)
-        if attempt.loss <= options.max_loss:
-            return attempt
-        attempts.append(attempt)
+    for keep in range(options.recipe.keep, KEPT_STEPS + 1 if options.search else options.recipe.keep + 1):
+        best = _best(calibrations, replace(options.recipe, keep=keep), engine.card, bench, tried)
+        if best.loss <= options.max_loss:
+            return best
+        attempts.append(best)
     return min(attempts, key=lambda attempt: attempt.loss)
 
 
-def halves(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Returns the samples without every second frame, and those frames."""
-    return (
-        [replace(s, every=2 * s.every, most=(s.most + 1) // 2) for s in samples],
-        [replace(s, every=2 * s.every, offset=s.offset + s.every, most=max(1, s.most // 2)) for s in samples],
-    )
+def _best(
+    calibrations: dict[int, Calibration],
+    recipe: Recipe,
+    card: ModelCard,
+    bench: _Bench,
+    tried: Callable[[Attempt], None],
+) -> Attempt:
+    """Returns the best that a recipe gives with frames chosen by clusters and without, and what the other gave."""
+    attempts = []
+    for count, calibration in calibrations.items():
+        how = f"{recipe}, {count} clusters" if count else str(recipe)
+        onnx = calibration.quantized(recipe, card)
+        attempts.append(Attempt(how, onnx, bench.compared(onnx, "int8"), recipe, count))
+        tried(attempts[-1])
+    attempts.sort(key=lambda attempt: attempt.worth, reverse=True)  # of equal ones that without clusters
+    return replace(attempts[0], rival=attempts[1]) if len(attempts) > 1 else attempts[0]
+
+
+def halve(
+    name: str, network: Path, inputs: Sequence[str], to: Half, runtime: Runtime, frames: int, compared: CompareOptions
+) -> Attempt:
+    """Returns the model with weights of 16 bits, compared on `frames` of the inputs: nothing calibrates it.
+
+    Raises:
+        ModelError: it cannot be made, or the float model finds nothing in the frames.
+        StreamError: an input cannot be read.
+    """
+    onnx = halved(network, to, OnnxEngine(network, "cpu").card)
+    bench = _Bench(name, network, runtime, spread(inputs, frames), compared)
+    return Attempt(f"{to} weights", onnx, bench.compared(onnx, to))
 
 
 def write(onnx: bytes, out: Path) -> None:
@@ -124,30 +211,12 @@ def inputs_of(spec: str) -> list[str]:
     return [str(path) for path in files]
 
 
-def _attempt(
-    name: str,
-    network: Path,
-    card: ModelCard,
-    calibration: Calibration,
-    recipe: Recipe,
-    held_out: Sequence[Sample],
-    options: QuantizeOptions,
-) -> Attempt:
-    onnx = calibration.quantized(recipe, card)
-    with tempfile.TemporaryDirectory(prefix="watchline-") as folder:
-        made = Path(folder) / "int8.onnx"
-        with writing(made):
-            made.write_bytes(onnx)
-        sides = Candidate(name, network, "cpu"), Candidate(f"{name} int8", made, "cpu")
-        return Attempt(recipe, onnx, compare(*sides, held_out, options.compared))
-
-
 def _fed(engine: Engine, samples: Sequence[Sample], size: int) -> Iterator[F32]:
     """Gives what the network sees of each frame, (1, 3, H, W) float32."""
     tap = _Tap(engine)
     detector = NetworkDetector(tap, DetectorOptions(size=size))
     for sample in samples:
-        for frame in sample.frames():
+        for _, frame in sample.frames():
             detector.detect([frame])
             yield tap.seen
 

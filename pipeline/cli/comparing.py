@@ -28,7 +28,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="The model that is compared to it.")],
     clips: Annotated[list[str], typer.Option("--input", "-i", metavar="CLIP", help="A video or images; several, too.")],
     cache: CacheOption,
-    frames: Annotated[int, typer.Option(min=1, help="How many frames, spread evenly over the clips.")] = 200,
+    frames: Annotated[int, typer.Option(min=1, help="How many, in runs that lie evenly over the clips.")] = 200,
     imgsz: ImgszOption = 640,
     classes: ClassesOption = "",
     conf: ConfOption = 0.25,
@@ -40,14 +40,16 @@ def compare(
 
     Both look at the same frames, each in a process of its own, in turn. Recall is the share of A's boxes that B has,
     precision the share of B's that A has; boxes are the same where their class is and they overlap by 0.5 (or 0.9).
+    Frames are taken in runs, one after the other as the clip has them, and tracks are followed through each run.
 
     \b
     Examples:
       watchline models compare yolov8n yolov8n-int8.onnx --input shop.mp4
       watchline models compare yolov8n yolov8s --input shop.mp4 --input yard.mp4 --classes person --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    from watchline.pipeline.compare import CompareOptions, spread
+    from watchline.pipeline.compare import CompareOptions
     from watchline.pipeline.compare import compare as compared
+    from watchline.pipeline.compare_sample import spread
 
     options = CompareOptions(conf, checked_size(imgsz), split(classes))
     side_a, side_b = (candidate(name, cache, mirror, device) for name in (a, b))
@@ -100,7 +102,7 @@ def show(result: Comparison) -> None:
     """Prints a comparison as small tables."""
     boxes, tracks, suggested = result.boxes, result.tracks, result.suggested
     _table(
-        ("model", "file", "wall a frame", "CPU a frame", "memory", "on"),
+        ("model", "file", "wall a frame", "CPU a frame", "memory"),
         [
             (
                 side.name,
@@ -108,18 +110,19 @@ def show(result: Comparison) -> None:
                 f"{side.wall_ms:.1f} ms",
                 f"{side.cpu_ms:.1f} ms",
                 f"{side.peak_bytes / 1e6:.0f} MB",
-                side.device,
             )
             for side in (result.a, result.b)
         ],
     )
     a, b = result.a, result.b
+    for side in (a, b):
+        typer.echo(f"{side.name} ran on {side.runtime}, {side.provider}")
     typer.echo(
         f"{b.name} takes {_ratio(b.file_bytes, a.file_bytes)} of the file, {_ratio(b.cpu_ms, a.cpu_ms)} of the "
         f"processor and {_ratio(b.peak_bytes, a.peak_bytes)} of the memory of {a.name}"
     )
     _table(
-        (f"{result.frames} frames", "recall", "precision"),
+        (f"{result.frames} frames in {_count(result.runs, 'run')}", "recall", "precision"),
         [
             (f"boxes at {boxes.score:g}, IoU 0.5", f"{boxes.recall:.3f}", f"{boxes.precision:.3f}"),
             (f"boxes at {boxes.score:g}, IoU 0.9", f"{boxes.recall_tight:.3f}", f"{boxes.precision_tight:.3f}"),
@@ -149,6 +152,10 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False).print(table)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _ratio(part: float, whole: float) -> str:

@@ -1,4 +1,4 @@
-"""`watchline models quantize`: an int8 model out of a float one, and what it loses."""
+"""`watchline models quantize`: a smaller model out of a float one, and what it loses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from watchline.detectors.quantize import RUNTIMES
+from watchline.detectors.quantize_half import HALVES
 from watchline.detectors.quantize_ranges import METHODS
+from watchline.detectors.runtime import load_openvino
 from watchline.pipeline.cli.catalog_options import CacheOption, FamilyOption, JsonOption, MirrorOption
 from watchline.pipeline.cli.comparing import ClassesOption, ConfOption, as_record, checked_size, show, split
 from watchline.pipeline.cli.progress import fetch_shown
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from watchline.pipeline.quantizing import Attempt
 
 _DEFAULT_METHOD: Final = "percentile"
+_KINDS: Final = ("int8", *HALVES)
 _DEFAULT_SIZE: Final = 640
 _NO_GAIN: Final = 0.95  # of the time of the float model
 
@@ -29,22 +33,46 @@ def quantize(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that is here, or a file.")],
     calibrate: Annotated[
         list[str],
-        typer.Option("--calibrate", metavar="CLIP|DIR", help="Video, images, or a folder of either; several, too."),
+        typer.Option(
+            "--calibrate",
+            metavar="CLIP|DIR",
+            help="Video, images, or a folder of either; several, too. For fp16 and bf16, which need no calibration, "
+            "what both models are compared on.",
+        ),
     ],
     cache: CacheOption,
+    to: Annotated[str, typer.Option(metavar="NAME", help=f"Kind of its numbers: {', '.join(_KINDS)}.")] = "int8",
+    runtime: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"What it is made for, and compared on: {', '.join(RUNTIMES)}."),
+    ] = RUNTIMES[0],
     method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"How ranges are found: {', '.join(METHODS)}.")
-    ] = _DEFAULT_METHOD,
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"How ranges are found: {', '.join(METHODS)}.",
+            show_default=_DEFAULT_METHOD,
+        ),
+    ] = None,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="K",
+            help="Also try calibration frames that are chosen from K clusters of four times as many, the same number "
+            "of each; keep what is better.",
+        ),
+    ] = None,
     family: FamilyOption = "",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Else MODEL-int8.onnx, in the folder you are in.")
+        Path | None, typer.Option(metavar="FILE", help="Else such as MODEL-int8.onnx, in the folder you are in.")
     ] = None,
     imgsz: Annotated[
         str,
         typer.Option(metavar="N|HxW", help="Longest side of its input; or, of a checkpoint, the size to fix it to."),
     ] = "640",
     frames: Annotated[
-        int, typer.Option(min=2, help="How many, spread over the clips: half calibrate, half compare.")
+        int, typer.Option(min=2, help="How many, spread over the clips: half calibrate, half compare; 16 bits: all do.")
     ] = 128,
     max_loss: Annotated[float, typer.Option(min=0, max=1, help="Most of the boxes that may be lost.")] = 0.02,
     keep: Annotated[
@@ -52,8 +80,9 @@ def quantize(
         typer.Option(
             min=0,
             max=3,
-            help="How much stays float: 0 the decoding alone; 1 also the first tenth of the convolutions and all that "
-            "is no convolution; 2 also the last convolutions; 3 also the first quarter. Else the least that will do.",
+            help="How much stays float: 0 the decoding alone (for openvino, all that is no convolution); 1 also the "
+            "first tenth of the convolutions and all that is none; 2 also the last convolutions; 3 also the first "
+            "quarter. Else the least that will do.",
         ),
     ] = None,
     classes: ClassesOption = "",
@@ -62,45 +91,81 @@ def quantize(
     mirror: MirrorOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make an int8 model: a quarter of the file, less time and memory, and a little less found.
+    """Make an int8 model: a quarter of the file, less time and memory, and a little less found. Or one of 16 bits.
 
-    Every second frame calibrates it; on the others it is compared with the float model. One that lost more of its
-    boxes than --max-loss is not written. What comes after the last convolutions always stays float.
+    Every clip is cut into parts: frames from the beginning of each calibrate, those at its end are held out, and on
+    them it is compared with the float32 model. One that lost more of its boxes than --max-loss is not written. What
+    comes after the last convolutions always stays float. A model that is made for one runtime runs on others, too.
+
+    With --to fp16 or bf16 weights are stored in 16 bits: half the file, and what computes them is left to the runtime.
 
     \b
     Examples:
       watchline models quantize yolov8n --calibrate shop.mp4 --calibrate yard.mp4
+      watchline models quantize yolov8n --calibrate shop.mp4 --runtime openvino --clusters 8
       watchline models quantize best.pt --calibrate clips/ --classes person --out best-int8.onnx
       watchline models quantize best.pt --calibrate shop.mp4 --imgsz 384x640 --method entropy --force
+      watchline models quantize yolov8n --calibrate shop.mp4 --to fp16
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.detectors.quantize import Recipe
     from watchline.pipeline.compare import CompareOptions
-    from watchline.pipeline.quantizing import QuantizeOptions, inputs_of, write
+    from watchline.pipeline.quantizing import QuantizeOptions, halve, inputs_of, write
     from watchline.pipeline.quantizing import quantize as quantized
 
+    _check_kind(to, method, clusters, keep)
     size, fixed = _sizes(imgsz)
-    recipe = Recipe(method, keep or 0)  # type: ignore[arg-type]  # checked there
+    recipe = Recipe(method or _DEFAULT_METHOD, keep or 0, runtime)  # type: ignore[arg-type]  # checked there
+    if runtime == "openvino":
+        load_openvino()  # says at once where it is not installed
     network = _network(model, cache, mirror, family, fixed)
-    out = out or Path(f"{Path(model).stem}-int8.onnx")
-    options = QuantizeOptions(recipe, keep is None, frames, max_loss, CompareOptions(conf, size, split(classes)))
+    name, out = Path(model).name, out or Path(f"{Path(model).stem}-{to}.onnx")
+    compared = CompareOptions(conf, size, split(classes))
     inputs = [found for spec in calibrate for found in inputs_of(spec)]
-    best = quantized(Path(model).name, network, inputs, options, _tell)
+    if to == "int8":
+        options = QuantizeOptions(recipe, keep is None, clusters or 0, frames, max_loss, compared)
+        best = quantized(name, network, inputs, options, _tell)
+    else:
+        best = halve(name, network, inputs, to, recipe.runtime, frames, compared)  # type: ignore[arg-type]  # as checked
     written = best.loss <= max_loss or force
     if written:
         write(best.onnx, out)
     if as_json:
-        record = {"recipe": asdict(best.recipe), "out": str(out) if written else None, **as_record(best.comparison)}
-        typer.echo(json.dumps(record, indent=2))
+        typer.echo(json.dumps(_as_record(best, to, out if written else None), indent=2))
     else:
         show(best.comparison)
     _warn(best)
     if not written:
+        more = "calibrate with more clips or another --method, or write it with --force"
         raise ModelError(
-            f"{Path(model).name}: int8 lost {best.loss:.1%} of its boxes, more than --max-loss {max_loss:g}; nothing "
-            "is written: calibrate with more clips or another --method, or write it with --force"
+            f"{name}: {to} lost {best.loss:.1%} of its boxes, more than --max-loss {max_loss:g}; nothing "
+            f"is written: {more if to == 'int8' else 'write it with --force'}"
         )
     if not as_json:
-        typer.echo(f"{out}: int8, {best.recipe}")
+        typer.echo(f"{out}: {to}, {best.how}" if to == "int8" else f"{out}: {best.how}")
+
+
+def _check_kind(to: str, method: str | None, clusters: int | None, keep: int | None) -> None:
+    """Raises a `UsageError` for a kind that is none, or for options that it has no use for."""
+    if to not in _KINDS:
+        raise UsageError(f"--to {to}: want one of {', '.join(_KINDS)}")
+    given = {"--method": method, "--clusters": clusters, "--keep": keep}
+    useless = [name for name, value in given.items() if value is not None]
+    if to in HALVES and useless:
+        raise UsageError(f"--to {to}: nothing is calibrated, so {' and '.join(useless)} would do nothing; leave it out")
+
+
+def _as_record(best: Attempt, to: str, out: Path | None) -> dict[str, object]:
+    """Returns what was made as JSON has it."""
+    record: dict[str, object] = {
+        "to": to,
+        "recipe": asdict(best.recipe) if best.recipe else None,
+        "clusters": best.clusters,
+        "out": str(out) if out else None,
+        **as_record(best.comparison),
+    }
+    if best.rival:
+        record["rival"] = {"clusters": best.rival.clusters, "boxes": as_record(best.rival.comparison)["boxes"]}
+    return record
 
 
 def _warn(best: Attempt) -> None:
@@ -110,17 +175,29 @@ def _warn(best: Attempt) -> None:
     boxes, (a, b) = best.comparison.boxes.boxes_a, (best.comparison.a, best.comparison.b)
     if boxes < FEW_BOXES:
         _say(f"watchline: only {boxes} box{'es' * (boxes != 1)} to compare: too few to trust; give more clips")
-    if b.cpu_ms > _NO_GAIN * a.cpu_ms:
+    if best.rival:
+        _say(_judged(best, best.rival))
+    if best.recipe and b.cpu_ms > _NO_GAIN * a.cpu_ms:
         _say(
             f"watchline: int8 is not faster here ({b.cpu_ms:.1f} ms a frame, float {a.cpu_ms:.1f} ms): its "
             "convolutions are small or a channel each; the float model may serve better"
         )
 
 
+def _judged(best: Attempt, rival: Attempt) -> str:
+    """Says whether clusters paid, on the frames that both were compared on."""
+    with_clusters, without = (best, rival) if best.clusters else (rival, best)
+    x, y = with_clusters.comparison.boxes, without.comparison.boxes
+    return (
+        f"watchline: {with_clusters.clusters} clusters {'pay' if best is with_clusters else 'do not pay'}: recall "
+        f"{x.recall:.3f}, precision {x.precision:.3f}; without {y.recall:.3f}, {y.precision:.3f}"
+    )
+
+
 def _tell(attempt: Attempt) -> None:
     boxes, took = attempt.comparison.boxes, attempt.comparison.b
     _say(
-        f"{attempt.recipe}: recall {boxes.recall:.3f}, precision {boxes.precision:.3f}, "
+        f"{attempt.how}: recall {boxes.recall:.3f}, precision {boxes.precision:.3f}, "
         f"{len(attempt.onnx) / 1e6:.2f} MB, {took.cpu_ms:.1f} ms a frame"
     )
 

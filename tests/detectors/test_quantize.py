@@ -13,7 +13,9 @@ from tests.detectors.small_network import CARD, write_small_network
 from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
 from watchline.detectors.engine import OnnxEngine
-from watchline.detectors.quantize import KEPT_STEPS, Calibration, Recipe
+from watchline.detectors.opening import open_engine
+from watchline.detectors.quantize import KEPT_STEPS, RUNTIMES, Calibration, Recipe, Runtime
+from watchline.detectors.quantize_clusters import clusters, shared_out
 from watchline.detectors.quantize_graph import last_convolutions, name_nodes, tail
 from watchline.detectors.quantize_ranges import BINS, METHODS, Method, ema, entropy, minmax, percentile
 from watchline.streams.errors import ModelError, UsageError
@@ -35,6 +37,45 @@ def _quantized(small: Path, recipe: Recipe) -> Path:
     made = small.with_name("int8.onnx")
     made.write_bytes(Calibration(small, _pictures).quantized(recipe, CARD))
     return made
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_network_made_for_one_runtime_runs_on_the_other(small: Path, runtime: Runtime, device: str) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino")
+    before, after = OnnxEngine(small, "cpu"), open_engine(_quantized(small, Recipe("minmax", 0, runtime)), device)
+    for picture in _pictures():
+        expected, got = before.run(picture)[0], after.run(picture)[0]
+        assert np.abs(got[:, :4] - expected[:, :4]).max() < 1.0
+        assert np.abs(got[:, 4:] - expected[:, 4:]).max() < 0.1
+
+
+def test_for_openvino_nothing_stands_between_a_convolution_and_its_activation(small: Path) -> None:
+    graph = onnx.load(_quantized(small, Recipe("minmax", 0, "openvino"))).graph
+    users = {name: node.op_type for node in graph.node for name in node.input}
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert [users[node.output[0]] for node in convolutions] == ["Mul", "Reshape"]  # SiLU, and the decoding
+    assert {makers[name] for node in convolutions for name in node.input[:2]} == {"DequantizeLinear"}
+
+
+def test_pictures_of_one_kind_are_one_cluster_however_few_they_are(small: Path) -> None:
+    bright = [np.full((1, 3, 32, 32), 0.9 + 0.001 * i, np.float32) for i in range(17)]
+    dark = [np.full((1, 3, 32, 32), 0.1 + 0.001 * i, np.float32) for i in range(3)]
+    looks = Calibration(small, lambda: bright + dark).looks()
+    assert len(looks) == 20
+    labels = clusters(looks, 2)
+    assert len({*labels[:17].tolist()}) == len({*labels[17:].tolist()}) == 1
+    assert labels[0] != labels[-1]
+    assert shared_out(labels, 8) == [0, 3, 6, 10, 13, 17, 18, 19]
+    assert (clusters(looks, 2) == labels).all()
+
+
+def test_more_clusters_than_pictures_are_one_for_each_that_differs() -> None:
+    labels = clusters(np.array([[1.0], [1.0], [5.0]]), 9)
+    assert labels[0] == labels[1] != labels[2]
+    assert shared_out(labels, 99) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("keep", range(KEPT_STEPS + 1))

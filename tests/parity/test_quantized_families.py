@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import lzma
 from pathlib import Path
 
@@ -12,10 +13,14 @@ import pytest
 from watchline.detectors.boxes import F32
 from watchline.detectors.engine import OnnxEngine
 from watchline.detectors.importer.convert import import_checkpoint
-from watchline.detectors.quantize import Calibration, Recipe
+from watchline.detectors.opening import open_engine
+from watchline.detectors.quantize import Calibration, Recipe, Runtime
 from watchline.detectors.quantize_graph import last_convolutions, tail
 
 NETWORKS = Path(__file__).parent / "networks"
+DEVICES: dict[Runtime, str] = {"onnxruntime": "cpu"}
+if importlib.util.find_spec("openvino"):
+    DEVICES["openvino"] = "openvino-f32"
 LAST_CONVOLUTIONS = {  # a level: boxes and scores, and what the task adds
     "yolov8n": 3 * 2,
     "yolov8n-pose": 3 * 3,
@@ -39,9 +44,11 @@ def test_the_decoding_of_every_family_stays_float(name: str, tmp_path: Path) -> 
     engine = OnnxEngine(network, "cpu")
     random = np.random.default_rng(5)
     pictures: list[F32] = [random.uniform(0, 1, (1, 3, 128, 192)).astype(np.float32) for _ in range(2)]
-    made = tmp_path / "int8.onnx"
-    made.write_bytes(Calibration(network, lambda: pictures).quantized(Recipe("minmax"), engine.card))
-    for before, now in zip(engine.run(pictures[0]), OnnxEngine(made, "cpu").run(pictures[0]), strict=True):
-        spread = before.max() - before.min()
-        assert np.abs(now - before).mean() < 0.01 * spread
-        assert now.std() > 0.9 * before.std()
+    calibration = Calibration(network, lambda: pictures)
+    for runtime, device in DEVICES.items():
+        made = tmp_path / f"{runtime}.onnx"
+        made.write_bytes(calibration.quantized(Recipe("minmax", 0, runtime), engine.card))
+        for before, now in zip(engine.run(pictures[0]), open_engine(made, device).run(pictures[0]), strict=True):
+            spread = before.max() - before.min()
+            assert np.abs(now - before).mean() < 0.01 * spread
+            assert now.std() > 0.9 * before.std()

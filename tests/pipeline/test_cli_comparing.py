@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.clips import Clip, write_clip
 from tests.command import watchline, write_constant_model, write_tiny_model
 from watchline.detectors.card import ModelCard
-from watchline.pipeline.compare import Candidate, CompareOptions, Sample, Side, spread
+from watchline.pipeline.compare import Candidate, CompareOptions, Side
+from watchline.pipeline.compare_sample import RUN_FRAMES, Sample, chosen, spread, spread_apart
 from watchline.pipeline.track_agreement import TrackAgreement, agreement_of_tracks
 from watchline.streams.errors import ModelError
 from watchline.streams.opening import open_source
@@ -43,7 +46,15 @@ def test_each_side_says_its_time_memory_and_file(tiny: Path, clip: Path, tmp_pat
         assert side["wall_ms"] > 0
         assert side["cpu_ms"] > 0
         assert 10e6 < side["peak_bytes"] < 400e6
-        assert side["device"] == "cpu"
+        assert (side["device"], side["provider"]) == ("cpu", "CPUExecutionProvider")
+
+
+def test_what_ran_each_side_is_named_with_its_precision(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    command = ("models", "compare", tiny, tiny, "--input", clip, "--frames", "2", "--cache", tmp_path)
+    done = watchline(*command, "--device", "openvino-f32")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(", OpenVINO CPU f32") == 2
 
 
 def test_a_model_that_looks_elsewhere_finds_nothing_of_the_other(clip: Path, tmp_path: Path) -> None:
@@ -61,7 +72,15 @@ def test_classes_are_compared_by_name_not_by_number(tiny: Path, clip: Path, tmp_
 def test_the_answer_as_text_names_recall_memory_and_the_suggested_score(tiny: Path, clip: Path, tmp_path: Path) -> None:
     done = watchline("models", "compare", tiny, tiny, "--input", clip, "--frames", "4", "--cache", tmp_path)
     assert done.returncode == 0, done.stderr
-    for words in ("recall", "precision", "memory", "CPU a frame", "tracks (1 of 1)", "suggested for tiny.onnx: --conf"):
+    for words in (
+        "4 frames in 1 run",
+        "recall",
+        "precision",
+        "memory",
+        "CPU a frame",
+        "tracks (1 of 1)",
+        "suggested for tiny.onnx: --conf",
+    ):
         assert words in done.stdout
 
 
@@ -103,10 +122,49 @@ def test_a_side_whose_process_dies_is_an_error_and_leaves_none_behind(tiny: Path
         side.detect(frame)
 
 
-def test_samples_lie_evenly_over_all_clips(clip: Path) -> None:
+def _numbers(samples: list[Sample]) -> list[list[int]]:
+    """The frames that each sample really gives."""
+    return [[frame.sequence for _, frame in sample.frames()] for sample in samples]
+
+
+def test_a_few_frames_come_from_the_middle_of_every_clip_in_a_row(clip: Path) -> None:
     samples = spread([str(clip), str(clip)], 16)
-    assert samples == [Sample(str(clip), every=5, most=8)] * 2
-    assert [frame.sequence for frame in samples[0].frames()] == list(range(0, 40, 5))
+    assert _numbers(samples) == [list(range(16, 24))] * 2
+
+
+def test_many_frames_come_in_runs_that_lie_evenly_over_the_clip(clip: Path) -> None:
+    (sample,) = spread([str(clip)], 2 * RUN_FRAMES)
+    assert sample.runs == (range(2, 18), range(22, 38))
+    assert [number for number, _ in sample.frames()] == [0] * 16 + [1] * 16
+
+
+def test_a_clip_with_fewer_frames_than_wanted_is_one_run(clip: Path) -> None:
+    assert spread([str(clip)], 500) == [Sample(str(clip), (range(40),))]
+
+
+def test_the_frames_of_a_clip_that_does_not_say_its_length_are_counted(tmp_path: Path) -> None:
+    clip = str(write_clip(tmp_path / "short.mkv", Clip(frames=20)))
+    with closing(open_source(clip)) as source:
+        assert source.info.frames is None
+    assert spread([clip], 500) == [Sample(clip, (range(20),))]
+    assert spread([clip], 1) == [Sample(clip, (range(4, 5),))]  # it looks no further than ten for one
+
+
+def test_frames_that_calibrate_are_never_those_that_compare(clip: Path) -> None:
+    calibrating, held_out = spread_apart([str(clip)], 20)
+    assert _numbers(held_out) == [list(range(30, 40))]
+    assert _numbers(calibrating) == [list(range(0, 30, 3))]
+    pool, same = spread_apart([str(clip)], 20, pool=4)
+    assert _numbers(pool) == [list(range(30))]
+    assert same == held_out
+    assert _numbers(chosen(pool, [0, 7, 29])) == [[0, 7, 29]]
+
+
+def test_pictures_are_chosen_by_their_place_among_those_of_all_clips() -> None:
+    assert chosen([Sample("a", (range(3),)), Sample("b", (range(4, 6),))], [2, 3]) == [
+        Sample("a", (range(2, 3),)),
+        Sample("b", (range(4, 5),)),
+    ]
 
 
 def _tracks(*boxes: tuple[int, float]) -> Tracks:

@@ -12,8 +12,6 @@ import pytest
 from tests.command import watchline
 from tests.detectors.small_network import CARD, write_small_network
 from watchline.detectors.card import ModelCard
-from watchline.pipeline.compare import Sample
-from watchline.pipeline.quantizing import halves
 
 OUTLIER = 1e5  # in the same tensor as what matters: 256 steps over both leave nothing of it
 
@@ -61,9 +59,65 @@ def test_more_is_kept_in_float_until_the_loss_is_small_enough(clip: Path, tmp_pa
     assert out.is_file()
 
 
+def test_a_model_for_openvino_needs_openvino(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "openvino.py").write_text("raise ImportError")
+    small = write_small_network(tmp_path / "small.onnx")
+    command = [*quantizing(small, clip, tmp_path / "made.onnx", tmp_path), "--runtime", "openvino"]
+    done = watchline(*command, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "OpenVINO is not installed; `pip install 'watchline[openvino]'`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("to", ["fp16", "bf16"])
+def test_weights_of_16_bits_need_no_calibration_and_are_compared_on_all_frames(
+    clip: Path, tmp_path: Path, to: str
+) -> None:
+    small = write_small_network(tmp_path / "small.onnx")
+    command = ("models", "quantize", small, "--calibrate", clip, "--cache", tmp_path, "--imgsz", "64", "--to", to)
+    done = watchline(*command, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["to"], record["frames"], record["recipe"]) == (to, 40, None)
+    assert record["boxes"]["recall"] == record["boxes"]["precision"] == 1.0
+    assert (tmp_path / f"small-{to}.onnx").is_file()
+
+
+def test_clusters_are_tried_beside_plain_calibration_and_what_they_brought_is_said(clip: Path, tmp_path: Path) -> None:
+    small, out = write_small_network(tmp_path / "small.onnx"), tmp_path / "made.onnx"
+    done = watchline(*quantizing(small, clip, out, tmp_path), "--clusters", "2", "--frames", "12", "--json")
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert said[0].startswith("percentile: recall 1.000")
+    assert said[1].startswith("percentile, 2 clusters: recall 1.000")
+    assert "watchline: 2 clusters do not pay: recall 1.000, precision 1.000; without 1.000, 1.000" in said
+    record = json.loads(done.stdout)
+    assert (record["clusters"], record["rival"]["clusters"]) == (0, 2)
+
+
+def test_a_model_for_openvino_is_compared_on_openvino_with_float32(clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    small, out = write_small_network(tmp_path / "small.onnx"), tmp_path / "made.onnx"
+    done = watchline(
+        *quantizing(small, clip, out, tmp_path), "--runtime", "openvino", "--frames", "8", "--keep", "0", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["a"]["provider"] == "OpenVINO CPU f32"
+    assert record["b"]["provider"].startswith("OpenVINO CPU")
+    assert record["recipe"]["runtime"] == "openvino"
+
+
 @pytest.mark.parametrize(
     ("options", "words", "code"),
     [
+        (["--to", "int4"], "--to int4: want one of int8, fp16, bf16", 2),
+        (["--runtime", "ncnn"], "--runtime ncnn: want one of onnxruntime, openvino", 2),
+        (
+            ["--to", "fp16", "--method", "ema", "--clusters", "4"],
+            "--to fp16: nothing is calibrated, so --method and --clusters would do nothing; leave it out",
+            2,
+        ),
         (["--method", "best"], "method best: want one of minmax, ema, percentile, entropy", 2),
         (["--imgsz", "wide"], "--imgsz wide: want a longest side", 2),
         (["--imgsz", "64x64"], "only a checkpoint can be fixed to a size", 2),
@@ -95,12 +149,6 @@ def test_a_folder_of_clips_is_all_its_clips(clip: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["frames"] == 4
     assert (tmp_path / "small-int8.onnx").is_file()
-
-
-def test_frames_that_calibrate_are_never_those_that_compare(clip: Path) -> None:
-    calibrating, held_out = (samples[0] for samples in halves([Sample(str(clip), every=5, most=8)]))
-    seen = [frame.sequence for frame in calibrating.frames()], [frame.sequence for frame in held_out.frames()]
-    assert seen == ([0, 10, 20, 30], [5, 15, 25, 35])
 
 
 @pytest.mark.data
