@@ -60,6 +60,7 @@ class EngineInfo:
         provider: the runtime's name of it, with the precision of its numbers where that may be less than float32.
         note: why it is no better device; "" where there is nothing to say.
         fallbacks: every change of device so far, in order; at most one for each device that was to be tried.
+        own_threads: it computes in threads of its own, while those that call it wait.
     """
 
     runtime: str
@@ -67,6 +68,7 @@ class EngineInfo:
     provider: str
     note: str = ""
     fallbacks: tuple[Fallback, ...] = ()
+    own_threads: bool = False
 
 
 class Engine(Protocol):

@@ -19,6 +19,7 @@ from watchline.detectors.heads.registry import head_of
 from watchline.detectors.letterbox import Letterbox
 from watchline.detectors.masks import sample
 from watchline.detectors.nms import nms
+from watchline.detectors.warming import warm_up
 from watchline.streams.errors import ModelError, UsageError
 from watchline.streams.frame import Frame
 
@@ -83,7 +84,7 @@ class NetworkDetector:
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Returns one `Detections` a frame, in order; frames of one input size go through the engine together."""
-        boxes = [self._letterbox(frame) for frame in frames]
+        boxes = [self._letterbox(frame.height, frame.width) for frame in frames]
         found: list[Detections | None] = [None] * len(frames)
         for size in dict.fromkeys((box.height, box.width) for box in boxes):
             rows = [i for i, box in enumerate(boxes) if (box.height, box.width) == size]
@@ -111,14 +112,23 @@ class NetworkDetector:
                 raise ModelError(f"the network's output is {output.shape} for a batch of {len(batch)}")
         return list(zip(*outputs, strict=True))
 
-    def _letterbox(self, frame: Frame) -> Letterbox:
+    def warm_up(self, height: int, width: int, workers: int, batch: int) -> None:
+        """Gets the engine ready for frames of `height` x `width`; see `warming.warm_up`.
+
+        Raises:
+            ModelError: no device could run it.
+        """
+        box = self._letterbox(height, width)
+        warm_up(self._engine, (box.height, box.width), workers, batch)
+
+    def _letterbox(self, frame_height: int, frame_width: int) -> Letterbox:
         fixed = self._engine.fixed_size
         height, width = fixed or (self._options.size, self._options.size)
         if self._card.placement == "stretch":
-            return Letterbox.stretch(frame.height, frame.width, height, width)
+            return Letterbox.stretch(frame_height, frame_width, height, width)
         return Letterbox.fit(
-            frame.height,
-            frame.width,
+            frame_height,
+            frame_width,
             height,
             width,
             stride=max(self._card.strides),

@@ -106,6 +106,8 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": workers,
             "NUM_STREAMS": workers,
             "INFERENCE_PRECISION_HINT": precision,
+            # A thread that is bound to a processor waits for whoever else is there, while another one is free.
+            "ENABLE_CPU_PINNING": False,
         }
         # Of an .xml our own reader goes first, for it is bounded, which OpenVINO's is not.
         self._source = _of_ir(path) if path.suffix.lower() == ".xml" else _of_onnx(path)
@@ -115,7 +117,7 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
         self._copies = Recycler()
         version = f"openvino {openvino.__version__.partition('-')[0]}"
-        self._info = EngineInfo(version, "cpu", f"OpenVINO CPU {precision}")
+        self._info = EngineInfo(version, "cpu", f"OpenVINO CPU {precision}", own_threads=workers > 1)
         self._names = list(self._source.outputs)
         self._card = card or self._decided(said or Manifest())
         unknown = set(self._card.outputs) - set(self._names)

@@ -13,7 +13,7 @@ from watchline.detectors.letterbox import PACK_BACKEND
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import open_engine
 from watchline.pipeline.album import Album
-from watchline.pipeline.companions import Companion, Role, check_roles, companion
+from watchline.pipeline.companions import Role, check_roles, companion
 from watchline.pipeline.digest import InputDigest
 from watchline.pipeline.files import write_whole
 from watchline.pipeline.graph import Progress, Road, RoadReport, Sampling, Sink
@@ -147,10 +147,16 @@ class Runner:
         first = self._loaded[0]
         _check_size(options.imgsz, self._loaded)
         self._detector = NetworkDetector(first.engine, _detector_options(options, first))
-        self._companions = [_companion(loaded, first, options.imgsz) for loaded in self._loaded[1:]]
+        self._networks = [self._detector, *(_network(loaded, options.imgsz) for loaded in self._loaded[1:])]
+        self._companions = [
+            companion(loaded.role, network, first.role)
+            for loaded, network in zip(self._loaded[1:], self._networks[1:], strict=True)
+        ]
         # Built here to be refused, if it must be, before anything is written.
         self._backend = build_tracker(options.tracker, score=options.conf).backend
         self._threads = options.threads or usable_cpus()
+        # Workers that wait for their engine leave a processor idle: one more prepares its frame meanwhile.
+        self._workers = self._threads + any(loaded.engine.info.own_threads for loaded in self._loaded)
         # A device that works on many frames at once wants batches; on a CPU they would only add delay and memory.
         on_cpu = all(loaded.engine.info.device == "cpu" for loaded in self._loaded)
         self._batch = 1 if on_cpu else options.batch or _CUDA_BATCH
@@ -180,6 +186,8 @@ class Runner:
             WatchlineError: what ended the run before its first processed frame; nothing is left behind.
         """
         with claimed(folder, overwrite=self._options.overwrite):
+            for network in self._networks:
+                network.warm_up(source.info.height, source.info.width, self._workers, self._batch)
             digest = InputDigest(spec, stop)
             try:
                 return self._run(source, spec, folder, stop, on_progress, digest)
@@ -215,7 +223,7 @@ class Runner:
             build_tracker(options.tracker, interval_s, options.conf),
             sinks,
             sampling=options.sampling,
-            workers=self._threads,
+            workers=self._workers,
             batch=self._batch,
             stop=stop,
             on_progress=on_progress,
@@ -306,9 +314,9 @@ def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine
     return [first, *sorted(others, key=lambda loaded: loaded.stage == "face")]
 
 
-def _companion(loaded: _Loaded, first: _Loaded, imgsz: int) -> Companion:
+def _network(loaded: _Loaded, imgsz: int) -> NetworkDetector:
     options = DetectorOptions(loaded.least_score, loaded.engine.card.iou, imgsz or DetectorOptions().size)
-    return companion(loaded.role, NetworkDetector(loaded.engine, options), first.role)
+    return NetworkDetector(loaded.engine, options)
 
 
 def _check_size(imgsz: int, models: Sequence[_Loaded]) -> None:
