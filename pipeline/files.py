@@ -14,14 +14,14 @@ _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusal to write `path` into an `OutputError` that says what to do."""
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
+    """Turns the operating system's refusal to write `path`, which `option` named, into an `OutputError`."""
     try:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         cure = "free the disk" if error.errno in _FULL else "allow writing there"
-        raise OutputError(f"{path}: cannot write ({reason}); {cure} or choose another --out") from error
+        raise OutputError(f"{path}: cannot write ({reason}); {cure} or choose another {option}") from error
 
 
 class LineFile:
@@ -57,19 +57,19 @@ class LineFile:
             self._file.close()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes `path` whole or not at all.
+def write_whole(path: Path, text: str, option: str = "--out") -> None:
+    """Writes `path`, which `option` named, whole or not at all.
 
     Raises:
         OutputError: the system refuses; what was there before stays.
     """
     part = path.with_name(path.name + ".part")
     try:
-        with writing(path), part.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with writing(path, option), part.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        with writing(path):
+        with writing(path, option):
             part.replace(path)
     except OutputError:
         part.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,10 +32,13 @@ from watchline.pipeline.model import load_model
 from watchline.pipeline.results import OUTPUTS, check_free, result_folder
 from watchline.pipeline.run import Runner, RunOptions
 from watchline.pipeline.summary import EXIT_CODES, Summary
-from watchline.streams.errors import UsageError, WatchlineError
+from watchline.streams.errors import OutputError, UsageError, WatchlineError
 from watchline.streams.opening import open_source
 from watchline.streams.source import Source
 from watchline.trackers.build import TrackerChoice
+
+if TYPE_CHECKING:
+    from watchline.pipeline.metrics_file import MetricsFile
 
 _PATIENCE_S = 10.0  # for a cancelled run to finish its files
 
@@ -109,6 +112,14 @@ def run(
     device: DeviceOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each summary as a line of JSON; no progress.")] = False,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what ran, frames, times and memory there after each input, for Prometheus: a .prom in the "
+            "folder that node_exporter's textfile collector reads.",
+        ),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of fetched models; else the user's cache folder.")
     ] = None,
@@ -170,14 +181,31 @@ def run(
         companions=tuple(companions),
     )
     return_memory_early()
-    raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json).run())
+    raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json, metrics=_metrics_file(metrics)).run())
+
+
+def _metrics_file(path: Path | None) -> MetricsFile | None:
+    """Returns the file of metrics, if one is asked for; it is refused here, before anything runs."""
+    if path is None:
+        return None
+    from watchline.pipeline.metrics_file import MetricsFile
+
+    return MetricsFile(path)
 
 
 class _Job:
     """One call of `watchline run`: its inputs one after the other, each its own failure domain."""
 
     def __init__(
-        self, inputs: Sequence[str], out: Path, options: RunOptions, cache: Path | None, mirror: str, *, as_json: bool
+        self,
+        inputs: Sequence[str],
+        out: Path,
+        options: RunOptions,
+        cache: Path | None,
+        mirror: str,
+        *,
+        as_json: bool,
+        metrics: MetricsFile | None,
     ) -> None:
         self._inputs = inputs
         self._out = out
@@ -185,6 +213,7 @@ class _Job:
         self._cache = cache or default_cache()
         self._mirror = mirror
         self._as_json = as_json
+        self._metrics = metrics
         self._runner: Runner | None = None
         self._folders: list[Path] = []
 
@@ -209,7 +238,11 @@ class _Job:
                 except WatchlineError as error:
                     codes.append(self._refuse(spec, error))
                     continue
-                runner = self._runner = self._runner or self._load(stop)  # if it fails, no input can be run
+                try:
+                    runner = self._runner = self._runner or self._load(stop)
+                except WatchlineError:  # no input can be run
+                    self._measure(spec, None)
+                    raise
                 try:
                     with self._progress(spec, source) as show:
                         summary = runner.run(source, spec, folder, stop, show)
@@ -217,7 +250,7 @@ class _Job:
                     codes.append(self._refuse(spec, error))
                     continue
             self._tell(summary, folder)
-            codes.append(EXIT_CODES[summary.status])
+            codes += [EXIT_CODES[summary.status], *self._measure(spec, summary)]
             if stop.is_set():
                 if number < len(self._inputs):
                     codes.append(EXIT_CODES["cancelled"])
@@ -246,7 +279,18 @@ class _Job:
         if self._as_json:
             _print(json.dumps({"folder": None, "status": "failed", "input": {"path": spec}, "error": str(error)}))
         _say(f"watchline: {error}")
+        self._measure(spec, None)
         return error.exit_code
+
+    def _measure(self, spec: str, summary: Summary | None) -> list[int]:
+        """Adds an input to the metrics; returns the exit code of what went wrong with them, if anything did."""
+        try:
+            if self._metrics:
+                self._metrics.add(spec, summary)
+        except OutputError as error:
+            _say(f"watchline: {error}")
+            return [error.exit_code]
+        return []
 
     def _tell(self, summary: Summary, folder: Path) -> None:
         if self._as_json:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -26,8 +30,11 @@ from watchline.streams.errors import WatchlineError
 
 _SIZES: Final = ((384, 640), (640, 640))
 _ORIGINAL: Final = "yolov8n.pt"
+_INT8: Final = "yolov8n-int8.onnx"  # made here, out of the original
+_CALIBRATION: Final = ("people-walking.mp4", "pedestrians.mp4")
 _MODELS: Final = {  # file: what it is, where it does not say so
     _ORIGINAL: "",
+    _INT8: "",
     "yolov8n-pose_640.onnx": "",
     "yolov8n-seg_int8_dyn.onnx": "",
     "yolov8-lite-t-face.onnx": "yolov8-face",
@@ -79,29 +86,74 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers", help="venv that `make peers` made")
     parser.add_argument("--seconds", type=float, default=3.0, help="that each row is timed for")
     parser.add_argument("--devices", default=",".join(_DEVICES), help="where ours runs, one after the other")
+    parser.add_argument("--only", default=",".join(_MODELS), help="files of the models to measure; else all")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the page")
     arguments = parser.parse_args()
-    usual = Plan(clip=str(arguments.data / "clips" / "people-walking.mp4"), seconds=arguments.seconds)
-    devices = list(devices_of(arguments.devices))
-    models = arguments.data / "models"
-    python = arguments.peers / "bin" / "python"
+    chosen = arguments.only.split(",")
+    if not set(chosen) <= set(_MODELS):
+        parser.error(f"--only {arguments.only}: want some of {', '.join(_MODELS)}")
+    with tempfile.TemporaryDirectory(prefix="watchline-sheet-") as scratch:
+        _write(arguments, {file: _MODELS[file] for file in chosen}, Path(scratch))
+
+
+def _write(arguments: argparse.Namespace, chosen: Mapping[str, str], scratch: Path) -> None:
+    """Measures the chosen models and writes the page and its plot."""
+    clips, models = arguments.data / "clips", arguments.data / "models"
+    usual = Plan(clip=str(clips / _CALIBRATION[0]), seconds=arguments.seconds)
     troubles: Troubles = {}
+    devices = _at_hand(devices_of(arguments.devices), troubles)
+    paths = {file: models / file for file in chosen}
+    made = ""
+    if _INT8 in chosen and (models / _ORIGINAL).exists():
+        paths[_INT8] = scratch / _INT8
+        made = _make_int8(models / _ORIGINAL, [clips / name for name in _CALIBRATION], paths[_INT8], troubles)
     beside: list[Sheet] = []
-    if python.exists() and (models / _ORIGINAL).exists():
-        facing = replace(usual, against=models / _ORIGINAL, python=python)
-        beside = list(_measured(_beside(models / _ORIGINAL, facing, devices, troubles), troubles))
-    else:
+    python = arguments.peers / "bin" / "python"
+    if not python.exists():
         _note(troubles, "`make peers` installs ultralytics into a second venv", "the original")
-    alone = list(_measured(_alone(models, usual, devices, troubles), troubles))
+    elif (models / _ORIGINAL).exists():
+        facing = replace(usual, against=models / _ORIGINAL, python=python)
+        beside = list(_measured(_beside(paths, facing, devices, troubles), troubles))
+    alone = list(_measured(_alone(paths, usual, devices, troubles), troubles))
     if not beside and not alone:
         sys.exit(f"no models in {models}; set WATCHLINE_TEST_DATA to the folder that holds models/ and clips/")
     arguments.out.mkdir(parents=True, exist_ok=True)
     if beside:
         (arguments.out / "benchmarks.svg").write_text(draw(beside[0]), "utf-8")
     left_out = [f"{', '.join(of)}: {why}".replace(f"{models}/", "") for why, of in troubles.items()]
-    page = _page(beside, alone, left_out)
+    page = _page(beside, alone, left_out, made)
     (arguments.out / "benchmarks.md").write_text(page, "utf-8")
     print(f"wrote {arguments.out / 'benchmarks.md'}")
+
+
+def _at_hand(devices: Sequence[str], troubles: Troubles) -> list[str]:
+    """Returns the devices without those of a runtime that is not installed."""
+    if importlib.util.find_spec("openvino"):
+        return list(devices)
+    missing = [device for device in devices if device.startswith("openvino")]
+    for device in missing:
+        _note(troubles, "OpenVINO is not installed; the extra watchline[openvino] brings it", device)
+    return [device for device in devices if device not in missing]
+
+
+def _make_int8(original: Path, clips: Sequence[Path], out: Path, troubles: Troubles) -> str:
+    """Quantizes the original as a user would; returns what the page says of it, "" where there is no such model."""
+    print(f"{_INT8}: quantizing {original.name}", flush=True)
+    command = [sys.executable, "-m", "watchline.pipeline.cli", "models", "quantize", str(original), "--out", str(out)]
+    calibrate = [word for clip in clips if clip.exists() for word in ("--calibrate", str(clip))]
+    done = subprocess.run([*command, *calibrate, "--force", "--json"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        _note(troubles, (done.stderr.strip().splitlines() or ["it could not be made"])[-1], _INT8)
+        return ""
+    boxes = json.loads(done.stdout)["boxes"]
+    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    return (
+        f"{_INT8} ({size}) is made of {original.name} by `watchline models quantize`, calibrated on "
+        f"{' and '.join(clip.name for clip in clips if clip.exists())}; on frames of them that were held out it has "
+        f"{boxes['recall']:.1%} of the {boxes['boxes_a']} boxes of float32, {boxes['recall_tight']:.1%} to an IoU of "
+        f"0.9, and {boxes['precision']:.1%} of its own are among them. The pictures of this "
+        "page are of the same clip as some that calibrated it."
+    )
 
 
 def _measured(jobs: Iterator[Job], troubles: Troubles) -> Iterator[Sheet]:
@@ -121,16 +173,23 @@ def _note(troubles: Troubles, why: str, what: str) -> None:
         of.append(what)
 
 
-def _beside(original: Path, facing: Plan, devices: Sequence[str], troubles: Troubles) -> Iterator[Job]:
-    subject = _subject(original, "")
-    for device in devices:
-        plan = replace(facing, device=device)
-        for size in _SIZES:
-            yield Job(subject, replace(plan, size=size, batches=(1, 2, 4)))
-        if _idle_cores() < 1.8:
-            _note(troubles, _NO_CORE, f"{original.name} on {device}, two threads")
-        else:
-            yield Job(subject, replace(plan, size=_SIZES[0], threads=2))
+def _beside(paths: Mapping[str, Path], facing: Plan, devices: Sequence[str], troubles: Troubles) -> Iterator[Job]:
+    """Yields the jobs beside the original: of itself all sizes, batches and threads, of its int8 form the usual one."""
+    if _ORIGINAL in paths:
+        subject = _subject(paths[_ORIGINAL], "")
+        for device in devices:
+            plan = replace(facing, device=device)
+            for size in _SIZES:
+                yield Job(subject, replace(plan, size=size, batches=(1, 2, 4)))
+            if _idle_cores() < 1.8:
+                _note(troubles, _NO_CORE, f"{_ORIGINAL} on {device}, two threads")
+            else:
+                yield Job(subject, replace(plan, size=_SIZES[0], threads=2))
+    if _INT8 in paths and paths[_INT8].exists():
+        subject = _subject(paths[_INT8], "")
+        for device in devices:
+            for size in _SIZES:
+                yield Job(subject, replace(facing, device=device, size=size))
 
 
 def _idle_cores() -> float:
@@ -140,13 +199,14 @@ def _idle_cores() -> float:
     return usable_cpus() - others.cores()
 
 
-def _alone(models: Path, usual: Plan, devices: Sequence[str], troubles: Troubles) -> Iterator[Job]:
-    for file, family in _MODELS.items():
-        if not (models / file).exists():
-            _note(troubles, "not at hand", file)
+def _alone(paths: Mapping[str, Path], usual: Plan, devices: Sequence[str], troubles: Troubles) -> Iterator[Job]:
+    for file, path in paths.items():
+        if not path.exists():
+            if not any(file in of for of in troubles.values()):
+                _note(troubles, "not at hand", file)
             continue
         try:
-            subject = _subject(models / file, family)
+            subject = _subject(path, _MODELS[file])
             fixed = open_engine(subject.network, "cpu").fixed_size
         except WatchlineError as error:
             _note(troubles, str(error), file)
@@ -161,7 +221,7 @@ def _subject(path: Path, family: str) -> Subject:
     return Subject(path.name, hash_model(path), network)
 
 
-def _page(beside: Sequence[Sheet], alone: Sequence[Sheet], troubles: Sequence[str]) -> str:
+def _page(beside: Sequence[Sheet], alone: Sequence[Sheet], troubles: Sequence[str], made: str = "") -> str:
     sheets = [*beside, *alone]
     machine, others = sheets[0].machine, [sheet.machine.others for sheet in sheets]
     shared = sum(sheet.machine.is_shared for sheet in sheets)
@@ -177,6 +237,7 @@ def _page(beside: Sequence[Sheet], alone: Sequence[Sheet], troubles: Sequence[st
         f"- shared with other programs during {shared} of {len(sheets)} measurements: {taken}",
         *(f"- {side}: {', '.join(f'{k} {v}' for k, v in found.items())}" for side, found in versions.items()),
         f"- pictures: {sheets[0].pictures}; {held}; {sheets[0].seconds:g} s a row",
+        *([f"- {made}"] if made else []),
         "",
     ]
     if beside:
@@ -194,17 +255,18 @@ def _beside_section(sheets: Sequence[Sheet]) -> list[str]:
     rows = []
     for sheet in sheets:
         names, cells = show.cells(sheet)
-        head = ("input", "threads", *names[:3], "ran on", *names[3:])
+        head = ("model", "input", "threads", *names[:3], "ran on", *names[3:])
         for row, cell in zip(sheet.rows, cells, strict=True):
             where = _where(sheet) if row.side == OURS else row.runtime
-            rows.append((_size(sheet), str(sheet.threads), *cell[:3], where, *cell[3:]))
-    table = show.markdown_table(head, rows, texts=(0, 2, 4, 5))
+            name = sheet.model if row.side == OURS else sheet.against
+            rows.append((name, _size(sheet), str(sheet.threads), *cell[:3], where, *cell[3:]))
+    table = show.markdown_table(head, rows, texts=(0, 1, 3, 5, 6))
     agreed = [
-        f"- {_size(sheet)}, {_threads(sheet)}, {_where(sheet)}: {line}"
+        f"- {sheet.model}, {_size(sheet)}, {_threads(sheet)}, {_where(sheet)}: {line}"
         for sheet in sheets
         for line in show.consistency(sheet)
     ]
-    title = f"{sheets[0].model}: `ultralytics predict`, and ours."
+    title = f"{sheets[0].against}: `ultralytics predict`, and ours."
     return [title, "", "![bars of the first rows](benchmarks.svg)", "", *table, "", *agreed, ""]
 
 
