@@ -90,7 +90,7 @@ def main(text: str) -> int:
         except WatchlineError as error:
             _say(sink, Answered(error=str(error)))
             return 1
-        answer = Answered(boxes=len(found), wall_s=wall, cpu_s=cpu, peak_bytes=_peak_bytes())
+        answer = Answered(boxes=len(found), wall_s=wall, cpu_s=cpu, peak_bytes=peak_memory_bytes())
         _say(sink, answer, found.xyxy.tobytes() + found.score.tobytes() + found.class_id.tobytes())
     return 0
 
@@ -129,18 +129,6 @@ def _frame(asked: Asked, source: BufferedReader) -> Frame:
 
 def _ended() -> int:
     raise EOFError("the picture ends early")
-
-
-def _peak_bytes(status: Path = Path("/proc/self/status")) -> int:
-    """Returns the most memory that this process ever held, bytes.
-
-    What Linux counts for `getrusage` goes on from the process that started this one; this does not.
-    """
-    try:
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration, ValueError, IndexError):
-        return peak_memory_bytes()
 
 
 def _say(sink: IO[bytes], words: Hello | Answered, data: bytes = b"") -> None:

@@ -22,7 +22,6 @@ from watchline.streams.errors import OutputError
 _MOST_INPUTS: Final = 500  # each has some thirty lines; a thousand inputs are a job for a loop of calls
 _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 _REASONS: Final = ("sampling", "failure")  # told at zero too: what is not there raises no alarm
-_FELL_BACK: Final = ("did not start", "failed while running")
 _OPTION: Final = "--metrics"
 
 
@@ -92,13 +91,6 @@ class MetricsFile:
         write_whole(self._path, render(self._runs, self._ended), _OPTION)
 
 
-def engine_fallbacks(summary: Summary) -> int:
-    """Returns how many engines did not start, or failed, so that another one ran in their place."""
-    added = [model.name for model in summary.models[1:]]
-    notes = [summary.machine.note, *(w for w in summary.warnings if any(w.startswith(f"{name}: ") for name in added))]
-    return sum(note.count(words) for note in notes for words in _FELL_BACK)
-
-
 def render(runs: Iterable[InputRun], ended: Mapping[Status, int]) -> str:
     """Returns the text of a metrics file.
 
@@ -166,7 +158,11 @@ def _text(name: str) -> str:
 
 
 _PLAIN: Final[tuple[tuple[str, str, Callable[[Summary], float]], ...]] = (
-    ("engine_fallbacks", "Engines that did not start or failed, so that another ran instead.", engine_fallbacks),
+    (
+        "engine_fallbacks",
+        "Devices that did not start or failed, so that another ran a model instead.",
+        lambda s: sum(len(model.fallbacks) for model in s.models),
+    ),
     ("decoded_frames", "Frames read from the input.", lambda s: s.frames.decoded),
     ("processed_frames", "Frames detected, tracked and written.", lambda s: s.frames.processed),
     ("damaged_frames", "Packets or pictures that could not be decoded.", lambda s: s.frames.damaged),

@@ -349,6 +349,7 @@ def _model_facts(loaded: _Loaded, tally: Tally, stages: Sequence[StageTime]) -> 
         wall_s=spent.wall_s,
         found=tally.found,
         without_track=tally.without_track,
+        fallbacks=loaded.engine.info.fallbacks,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Literal, TypeAlias
 
+from watchline.detectors.engine import Fallback
 from watchline.pipeline.stopwatch import StageTime
 
 Status: TypeAlias = Literal["complete", "partial", "cancelled", "failed"]
@@ -80,6 +81,7 @@ class ModelFacts:
         wall_s: time at work of that stage, summed over threads.
         found: objects of a score of at least --conf.
         without_track: of these, what no track of its frame has.
+        fallbacks: every change of device, in order.
     """
 
     name: str
@@ -93,6 +95,7 @@ class ModelFacts:
     wall_s: float
     found: int
     without_track: int
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ def versions() -> dict[str, str]:
         found[name] = _version(name)
     if found["onnxruntime"] == _MISSING:  # the one for GPUs takes its place
         found["onnxruntime"] = _version("onnxruntime-gpu")
-    return found
+    return found | ({} if (extra := _version("openvino")) == _MISSING else {"openvino": extra})
 
 
 def _version(distribution: str) -> str:

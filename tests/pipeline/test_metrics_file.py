@@ -11,8 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.command import summary_of, watchline
+from watchline.detectors.engine import Fallback
 from watchline.pipeline import metrics_file
-from watchline.pipeline.metrics_file import MetricsFile, engine_fallbacks
+from watchline.pipeline.metrics_file import MetricsFile
 from watchline.pipeline.stopwatch import StageTime
 from watchline.pipeline.summary import FrameCounts, InputFacts, MachineFacts, ModelFacts, Status, Summary
 from watchline.streams.errors import OutputError
@@ -42,15 +43,17 @@ def labels_of(found: Samples, name: str) -> list[dict[str, str]]:
     return [dict(labels) for named, labels in found if named == name]
 
 
-def made(note: str = "", warnings: tuple[str, ...] = (), status: Status = "complete") -> Summary:
-    """What a run of one input by two models says."""
+def made(*fallbacks: tuple[Fallback, ...], status: Status = "complete") -> Summary:
+    """What a run of one input by two models says, each with its changes of device."""
     models = tuple(
-        ModelFacts(name, sha, "yolov8", task, "", "cpu", task, 1.0, 1.0, 3, 0)
-        for name, sha, task in (("first", "ab", "detect"), ("faces", "cd", "face"))
+        ModelFacts(name, sha, "yolov8", task, "", "cpu", task, 1.0, 1.0, 3, 0, gone)
+        for (name, sha, task), gone in zip(
+            (("first", "ab", "detect"), ("faces", "cd", "face")), fallbacks or ((), ()), strict=True
+        )
     )
     return Summary(
         status=status,
-        warnings=warnings,
+        warnings=(),
         input=InputFacts("yard.mp4", None, "video", 64, 64, 25.0, None, "h264"),
         frames=FrameCounts(None, 10, 7, {"sampling": 3}, 1, 2),
         detections=3,
@@ -64,7 +67,7 @@ def made(note: str = "", warnings: tuple[str, ...] = (), status: Status = "compl
         peak_memory_bytes=123_000_000,
         model=models[0],
         models=models,
-        machine=MachineFacts("cpu", "CPUExecutionProvider", "onnxruntime 1", note, 2, 1, "native", "bytetrack"),
+        machine=MachineFacts("cpu", "CPUExecutionProvider", "onnxruntime 1", "", 2, 1, "native", "bytetrack"),
         options={},
         versions={"watchline": "0.1.0"},
         outputs=(),
@@ -175,19 +178,11 @@ def test_of_very_many_inputs_the_last_are_told_and_all_are_counted(
     assert value(found, "inputs", status="failed") == 5
 
 
-@pytest.mark.parametrize(
-    ("note", "warnings", "count"),
-    [
-        ("", (), 0),
-        ("this ONNX Runtime has no CUDA", (), 0),
-        ("cuda did not start: no driver; OpenVINO CPU bf16 failed while running: it broke", (), 2),
-        ("cuda did not start: no driver", ("faces: OpenVINO CPU bf16 failed while running: it broke",), 2),
-        # What became of the first model while it ran is in the note already.
-        ("OpenVINO failed while running: it broke", ("first: OpenVINO failed while running: it broke",), 1),
-    ],
-)
-def test_engines_that_gave_way_to_another_are_counted(note: str, warnings: tuple[str, ...], count: int) -> None:
-    assert engine_fallbacks(made(note, warnings)) == count
+def test_devices_that_gave_way_to_another_are_counted_over_all_models(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "watchline.prom")
+    gone = Fallback("cuda", "openvino", "no driver"), Fallback("openvino", "cpu", "it broke")
+    file.add("yard.mp4", made(gone, gone[:1]))
+    assert value(samples(tmp_path / "watchline.prom"), "engine_fallbacks", input="yard.mp4") == 3
 
 
 def test_a_file_that_can_no_longer_be_written_is_an_error_and_leaves_the_last_one(tmp_path: Path) -> None:
