@@ -156,17 +156,24 @@ class Letterbox:
             gain_y=height / frame_height,
         )
 
-    def resize(self, rgb: U8) -> U8:
-        """Returns the frame `rgb` (H, W, 3) uint8 at the size that it has in the input."""
+    def resize(self, rgb: U8, out: U8 | None = None) -> U8:
+        """Returns the frame `rgb` (H, W, 3) uint8 at the size that it has in the input, in `out` if need and fit be."""
         import cv2
 
         size = (self.resized_width, self.resized_height)
         same = rgb.shape[1::-1] == size
-        return rgb if same else np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return rgb if same else np.asarray(cv2.resize(rgb, size, out, interpolation=cv2.INTER_LINEAR), np.uint8)
 
-    def apply(self, rgb: U8, out: F32, pad: int = 114) -> None:
-        """Writes the frame `rgb` (H, W, 3) uint8 into `out` (3, height, width) float32, scaled to [0, 1]."""
-        pack(self.resize(rgb), out, pad, self.top, self.left)
+    def apply(self, rgb: U8, out: F32, pad: int = 114, resized: U8 | None = None) -> None:
+        """Writes a frame into a network's input, scaled to [0, 1].
+
+        Args:
+            rgb: (H, W, 3) uint8.
+            out: (3, height, width) float32, overwritten whole.
+            pad: the byte around the picture.
+            resized: (resized_height, resized_width, 3) uint8, room to work in.
+        """
+        pack(self.resize(rgb, resized), out, pad, self.top, self.left)
 
     def to_frame(self, xyxy: F32) -> F32:
         """Returns boxes of the input, (N, 4) xyxy, as pixels of the full frame, clipped to it."""

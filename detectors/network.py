@@ -21,7 +21,7 @@ from watchline.detectors.masks import sample
 from watchline.detectors.nms import nms
 from watchline.detectors.warming import warm_up
 from watchline.streams.errors import ModelError, UsageError
-from watchline.streams.frame import Frame
+from watchline.streams.frame import U8, Frame
 
 _MOST_CANDIDATES = 30_000  # a bound on the suppression's work; no real frame comes near
 
@@ -75,7 +75,8 @@ class NetworkDetector:
         self._engine = engine
         self._options = options
         self._scratch = threading.local()
-        self._wanted = np.array([_class_id(name, card.labels) for name in options.classes], np.int32)
+        self._is_wanted = np.full(len(card.labels), not options.classes)
+        self._is_wanted[[_class_id(name, card.labels) for name in options.classes]] = True
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,7 +91,7 @@ class NetworkDetector:
             rows = [i for i, box in enumerate(boxes) if (box.height, box.width) == size]
             batch = self._input((len(rows), 3, *size))
             for item, i in zip(batch, rows, strict=True):
-                feed(frames[i].rgb(), boxes[i], self._card, item)
+                feed(frames[i].rgb(), boxes[i], self._card, item, self._room(boxes[i]))
             for item, i in zip(self._outputs(batch), rows, strict=True):
                 found[i] = self._decode(item, boxes[i])
         return [detections for detections in found if detections is not None]
@@ -100,6 +101,14 @@ class NetworkDetector:
         if getattr(self._scratch, "input", np.empty(0)).shape != shape:
             self._scratch.input = np.empty(shape, np.float32)
         array: F32 = self._scratch.input
+        return array
+
+    def _room(self, box: Letterbox) -> U8:
+        """Returns room for a resized picture, likewise."""
+        shape = (box.resized_height, box.resized_width, 3)
+        if getattr(self._scratch, "room", np.empty(0)).shape != shape:
+            self._scratch.room = np.empty(shape, np.uint8)
+        array: U8 = self._scratch.room
         return array
 
     def _outputs(self, batch: F32) -> list[tuple[F32, ...]]:
@@ -145,8 +154,8 @@ class NetworkDetector:
             what = f"{self._card.family} {self._card.task} model ({self._card.layout})"
             shapes = ", ".join("x".join(map(str, output.shape)) for output in outputs[:12])
             raise ModelError(f"the network's outputs {shapes} are not those of a {what}: {error}") from error
-        if len(self._wanted):
-            found = found[np.flatnonzero(np.isin(found.class_id, self._wanted))]
+        if not self._is_wanted.all():
+            found = found[np.flatnonzero(self._is_wanted[found.class_id])]
         if len(found) > _MOST_CANDIDATES:
             found = found[np.sort(np.argsort(-found.score, kind="stable")[:_MOST_CANDIDATES])]
         if self._card.layout == "finished":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -24,6 +25,7 @@ from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import open_engine
 from watchline.pipeline.album import Album
 from watchline.pipeline.findings import Findings
+from watchline.pipeline.machine import return_memory_early
 from watchline.pipeline.sinks import VideoSink
 from watchline.pipeline.tables import Tables
 from watchline.streams.opening import open_source
@@ -126,6 +128,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to keep the figures")
     parser.add_argument("--before", type=Path, help="figures of other code, to be shown beside")
     arguments = parser.parse_args()
+    return_memory_early()  # as the command does
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     rounds: dict[str, list[dict[str, float]]] = defaultdict(list)
     for _ in range(arguments.rounds):
         for device in arguments.device or ["cpu"]:
