@@ -11,7 +11,14 @@ import numpy as np
 from watchline.detectors.boxes import F32
 
 _MOST: Final = 32  # arrays that are kept
-_UNHELD: Final = 3  # references to an array that only the list, the loop over it and the question know
+
+
+def _references(arrays: list[F32]) -> list[int]:
+    """Returns how many references there are to each array, those of the list and of this question among them."""
+    return [sys.getrefcount(array) for array in arrays]
+
+
+_UNHELD: Final = _references([np.empty(0, np.float32)])[0]  # of an array that only a list knows; Pythons differ
 
 
 class Recycler:
@@ -39,8 +46,8 @@ class Recycler:
 
     def _take(self, shape: tuple[int, ...]) -> F32:
         with self._lock:
-            for own in self._arrays:
-                if own.shape == shape and sys.getrefcount(own) == _UNHELD:
+            for own, references in zip(self._arrays, _references(self._arrays), strict=True):
+                if own.shape == shape and references == _UNHELD:
                     return own
             own = np.empty(shape, np.float32)
             self._arrays = [*self._arrays[-_MOST + 1 :], own]

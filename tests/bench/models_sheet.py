@@ -30,11 +30,11 @@ from watchline.streams.errors import WatchlineError
 
 _SIZES: Final = ((384, 640), (640, 640))
 _ORIGINAL: Final = "yolov8n.pt"
-_INT8: Final = "yolov8n-int8.onnx"  # made here, out of the original
+_INT8: Final = {"yolov8n-int8.onnx": "onnxruntime", "yolov8n-int8-openvino.onnx": "openvino"}  # made here, and for what
 _CALIBRATION: Final = ("people-walking.mp4", "pedestrians.mp4")
 _MODELS: Final = {  # file: what it is, where it does not say so
     _ORIGINAL: "",
-    _INT8: "",
+    **dict.fromkeys(_INT8, ""),
     "yolov8n-pose_640.onnx": "",
     "yolov8n-seg_int8_dyn.onnx": "",
     "yolov8-lite-t-face.onnx": "yolov8-face",
@@ -103,10 +103,11 @@ def _write(arguments: argparse.Namespace, chosen: Mapping[str, str], scratch: Pa
     troubles: Troubles = {}
     devices = _at_hand(devices_of(arguments.devices), troubles)
     paths = {file: models / file for file in chosen}
-    made = ""
-    if _INT8 in chosen and (models / _ORIGINAL).exists():
-        paths[_INT8] = scratch / _INT8
-        made = _make_int8(models / _ORIGINAL, [clips / name for name in _CALIBRATION], paths[_INT8], troubles)
+    made = []
+    for file in [file for file in _INT8 if file in chosen and (models / _ORIGINAL).exists()]:
+        paths[file] = scratch / file
+        if _fitting(file, devices):
+            made.append(_make_int8(models / _ORIGINAL, [clips / name for name in _CALIBRATION], paths[file], troubles))
     beside: list[Sheet] = []
     python = arguments.peers / "bin" / "python"
     if not python.exists():
@@ -136,19 +137,27 @@ def _at_hand(devices: Sequence[str], troubles: Troubles) -> list[str]:
     return [device for device in devices if device not in missing]
 
 
+def _fitting(file: str, devices: Sequence[str]) -> list[str]:
+    """Returns the devices on which a model is measured: an int8 model has the form that one runtime computes well."""
+    runtime = _INT8.get(file, "")
+    return [device for device in devices if not runtime or device.startswith("openvino") == (runtime == "openvino")]
+
+
 def _make_int8(original: Path, clips: Sequence[Path], out: Path, troubles: Troubles) -> str:
     """Quantizes the original as a user would; returns what the page says of it, "" where there is no such model."""
-    print(f"{_INT8}: quantizing {original.name}", flush=True)
+    print(f"{out.name}: quantizing {original.name}", flush=True)
     command = [sys.executable, "-m", "watchline.pipeline.cli", "models", "quantize", str(original), "--out", str(out)]
+    command += ["--runtime", _INT8[out.name]]
     calibrate = [word for clip in clips if clip.exists() for word in ("--calibrate", str(clip))]
     done = subprocess.run([*command, *calibrate, "--force", "--json"], capture_output=True, text=True, check=False)
     if done.returncode:
-        _note(troubles, (done.stderr.strip().splitlines() or ["it could not be made"])[-1], _INT8)
+        _note(troubles, (done.stderr.strip().splitlines() or ["it could not be made"])[-1], out.name)
         return ""
     boxes = json.loads(done.stdout)["boxes"]
     size = f"{out.stat().st_size / 1e6:.1f} MB"
     return (
-        f"{_INT8} ({size}) is made of {original.name} by `watchline models quantize`, calibrated on "
+        f"{out.name} ({size}) is made of {original.name} by `watchline models quantize --runtime {_INT8[out.name]}`, "
+        "calibrated on "
         f"{' and '.join(clip.name for clip in clips if clip.exists())}; on frames of them that were held out it has "
         f"{boxes['recall']:.1%} of the {boxes['boxes_a']} boxes of float32, {boxes['recall_tight']:.1%} to an IoU of "
         f"0.9, and {boxes['precision']:.1%} of its own are among them. The pictures of this "
@@ -185,9 +194,9 @@ def _beside(paths: Mapping[str, Path], facing: Plan, devices: Sequence[str], tro
                 _note(troubles, _NO_CORE, f"{_ORIGINAL} on {device}, two threads")
             else:
                 yield Job(subject, replace(plan, size=_SIZES[0], threads=2))
-    if _INT8 in paths and paths[_INT8].exists():
-        subject = _subject(paths[_INT8], "")
-        for device in devices:
+    for file in [file for file in _INT8 if file in paths and paths[file].exists()]:
+        subject = _subject(paths[file], "")
+        for device in _fitting(file, devices):
             for size in _SIZES:
                 yield Job(subject, replace(facing, device=device, size=size))
 
@@ -211,7 +220,7 @@ def _alone(paths: Mapping[str, Path], usual: Plan, devices: Sequence[str], troub
         except WatchlineError as error:
             _note(troubles, str(error), file)
             continue
-        for device in devices:
+        for device in _fitting(file, devices):
             for size in (None,) if fixed else _SIZES:
                 yield Job(subject, replace(usual, device=device, size=size))
 
@@ -221,7 +230,7 @@ def _subject(path: Path, family: str) -> Subject:
     return Subject(path.name, hash_model(path), network)
 
 
-def _page(beside: Sequence[Sheet], alone: Sequence[Sheet], troubles: Sequence[str], made: str = "") -> str:
+def _page(beside: Sequence[Sheet], alone: Sequence[Sheet], troubles: Sequence[str], made: Sequence[str] = ()) -> str:
     sheets = [*beside, *alone]
     machine, others = sheets[0].machine, [sheet.machine.others for sheet in sheets]
     shared = sum(sheet.machine.is_shared for sheet in sheets)
@@ -237,7 +246,7 @@ def _page(beside: Sequence[Sheet], alone: Sequence[Sheet], troubles: Sequence[st
         f"- shared with other programs during {shared} of {len(sheets)} measurements: {taken}",
         *(f"- {side}: {', '.join(f'{k} {v}' for k, v in found.items())}" for side, found in versions.items()),
         f"- pictures: {sheets[0].pictures}; {held}; {sheets[0].seconds:g} s a row",
-        *([f"- {made}"] if made else []),
+        *(f"- {sentence}" for sentence in made if sentence),
         "",
     ]
     if beside:

@@ -150,8 +150,17 @@ def test_a_runtime_that_is_not_here_is_not_measured_and_named(monkeypatch: pytes
     assert list(troubles.values()) == [["openvino"]]
 
 
+def test_an_int8_model_is_measured_on_the_runtime_that_it_was_made_for() -> None:
+    devices = ["cpu", "openvino", "openvino-f32"]
+    fitting = {file: models_sheet._fitting(file, devices) for file in models_sheet._MODELS}
+    assert fitting["yolov8n.pt"] == devices
+    assert fitting["yolov8n-int8.onnx"] == ["cpu"]
+    assert fitting["yolov8n-int8-openvino.onnx"] == ["openvino", "openvino-f32"]
+
+
 def test_an_int8_model_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     troubles: dict[str, list[str]] = {}
     (tmp_path / "broken.pt").write_bytes(b"no checkpoint")
-    assert models_sheet._make_int8(tmp_path / "broken.pt", [], tmp_path / "int8.onnx", troubles) == ""
-    assert list(troubles.values()) == [[models_sheet._INT8]]
+    made = models_sheet._make_int8(tmp_path / "broken.pt", [], tmp_path / "yolov8n-int8.onnx", troubles)
+    assert made == ""
+    assert list(troubles.values()) == [["yolov8n-int8.onnx"]]
