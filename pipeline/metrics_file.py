@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from watchline.pipeline.files import write_whole, writing
 from watchline.pipeline.summary import Status, Summary
-from watchline.streams.errors import OutputError
+from watchline.streams.errors import OutputError, UsageError
 
 _MOST_INPUTS: Final = 500  # each has some thirty lines; a thousand inputs are a job for a loop of calls
 _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
@@ -55,6 +55,7 @@ class MetricsFile:
         clock: says the time, seconds since 1970.
 
     Raises:
+        UsageError: it is not named as such a file.
         OutputError: it cannot be written there. What is there stays as it is.
     """
 
@@ -64,6 +65,8 @@ class MetricsFile:
         self._runs: deque[InputRun] = deque(maxlen=_MOST_INPUTS)
         self._named: Counter[str] = Counter()
         self._ended: Counter[Status] = Counter()
+        if path.suffix != ".prom":  # not, by a slip, a film
+            raise UsageError(f"{_OPTION} {path}: want a name that ends in .prom, as node_exporter collects them")
         if path.exists() and not path.is_file():
             raise OutputError(f"{path}: is no file; choose another {_OPTION}")
         trial = path.with_name(f"{path.name}.part")
@@ -81,7 +84,7 @@ class MetricsFile:
         Raises:
             OutputError: the system refuses; what was there before stays.
         """
-        name = spec.encode("utf-8", "replace").decode()  # file names need not be text; labels must
+        name = _text(spec)
         self._named[name] += 1
         if self._named[name] > 1:
             name = f"{name} ({self._named[name]})"
@@ -154,6 +157,7 @@ class _Page:
 
 
 def _text(name: str) -> str:
+    """Returns a file's name, which need not be text, as a label, which must."""
     return name.encode("utf-8", "replace").decode()
 
 

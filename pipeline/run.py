@@ -160,11 +160,13 @@ class Runner:
         # A device that works on many frames at once wants batches; on a CPU they would only add delay and memory.
         on_cpu = all(loaded.engine.info.device == "cpu" for loaded in self._loaded)
         self._batch = 1 if on_cpu else options.batch or _CUDA_BATCH
+        self._warm_for = (0, 0)  # height and width of the frames
 
     @property
     def note(self) -> str:
         """What the user should know about the device that was chosen; "" for nothing."""
-        return self._loaded[0].engine.info.note
+        info = self._loaded[0].engine.info
+        return f"{info.note} (runs on {info.provider})" if info.note else ""
 
     def run(
         self, source: Source, spec: str, folder: Path, stop: threading.Event, on_progress: Callable[[Progress], None]
@@ -186,13 +188,19 @@ class Runner:
             WatchlineError: what ended the run before its first processed frame; nothing is left behind.
         """
         with claimed(folder, overwrite=self._options.overwrite):
-            for network in self._networks:
-                network.warm_up(source.info.height, source.info.width, self._workers, self._batch)
+            self._warm_up((source.info.height, source.info.width))
             digest = InputDigest(spec, stop)
             try:
                 return self._run(source, spec, folder, stop, on_progress, digest)
             finally:
                 digest.abandon()
+
+    def _warm_up(self, size: tuple[int, int]) -> None:
+        """Gets the engines ready for frames of `size`, unless the last input had such."""
+        if size != self._warm_for:
+            for network in self._networks:
+                network.warm_up(*size, self._workers, self._batch)
+        self._warm_for = size
 
     def _run(
         self,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.video.plane import VideoPlane
 
+_MATRICES = (0, 1, 2, 4, 5, 6, 7, 9)  # of ITU-T H.273, that swscale knows; it refuses a picture with any other
+_UNSPECIFIED = 2
 _PLANAR = {"yuv420p": PixelFormat.I420, "yuvj420p": PixelFormat.I420, "nv12": PixelFormat.NV12}
 
 
@@ -26,7 +28,9 @@ class Converter:
         self._local = threading.local()  # a scaler each, for it is not thread-safe
 
     def picture(self, frame: VideoFrame) -> Picture:
-        """Returns the frame as a picture that shares its memory."""
+        """Returns the frame as a picture that shares its memory; an unknown colour matrix is taken as untold."""
+        if int(frame.colorspace) not in _MATRICES:
+            frame.colorspace = _UNSPECIFIED
         turns = quarter_turns(frame)
         height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
         pixel_format = PixelFormat.OTHER if turns else _PLANAR.get(frame.format.name, PixelFormat.OTHER)

@@ -266,7 +266,7 @@ class _Job:
             if stop.is_set():  # nothing was written yet: there is nothing to finish, and no error worth telling
                 raise KeyboardInterrupt
         if runner.note:
-            _say(f"watchline: {runner.note}; the CPU runs instead")
+            _say(f"watchline: {runner.note}")
         return runner
 
     def _progress(self, spec: str, source: Source) -> AbstractContextManager[Show]:

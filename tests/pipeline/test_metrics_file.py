@@ -122,16 +122,24 @@ def test_what_fails_to_load_is_a_failed_run_and_not_the_success_of_the_day_befor
     assert value(samples(file), "status", input=str(clip), status="failed") == 1
 
 
-@pytest.mark.parametrize("path", ["nowhere/watchline.prom", "folder", "folder/.."])
+@pytest.mark.parametrize("path", ["nowhere/watchline.prom", "folder.prom"])
 def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(
     tiny: Path, clip: Path, tmp_path: Path, path: str
 ) -> None:
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.prom").mkdir()
     done = watchline("run", clip, "--model", tiny, "--out", tmp_path / "out", "--metrics", tmp_path / path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "choose another --metrics" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_film_given_by_a_slip_is_not_overwritten(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    before = clip.read_bytes()
+    done = watchline("run", "--model", tiny, "--out", tmp_path / "out", "--metrics", clip, clip)
+    assert done.returncode == 2
+    assert "ends in .prom" in done.stderr
+    assert clip.read_bytes() == before
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

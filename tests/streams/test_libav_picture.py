@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,14 @@ def test_rgb_is_that_of_the_scaler_whatever_came_before(kinds: list[tuple[str, i
         frame = noise(width, 2 * half_height, pixel_format, seed)
         frame.colorspace, frame.color_range = colours, levels
         assert np.array_equal(converter.rgb(frame, 0), scaled_by_itself(frame))
+
+
+@pytest.mark.parametrize("colours", [3, 8, 10, 14])
+def test_a_colour_matrix_that_nobody_can_convert_is_taken_as_untold(colours: int) -> None:
+    frame = noise(64, 48)
+    untold = scaled_by_itself(frame)
+    frame.colorspace = colours
+    assert np.array_equal(Converter().picture(frame).rgb(), untold)
 
 
 def test_memory_of_pictures_that_nobody_holds_is_used_again() -> None:
