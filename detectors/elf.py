@@ -12,6 +12,7 @@ _DYNAMIC: Final = struct.Struct("<qQ")
 _LOADED, _IS_DYNAMIC = 1, 2
 _NEEDED, _NAMES, _NAMES_SIZE = 1, 5, 10
 _MOST_BYTES: Final = 1 << 24
+_MOST_START: Final = 1 << 40  # a library is far smaller; to seek beyond 2^63 is an error of its own
 
 
 def needed_libraries(path: Path) -> list[str]:
@@ -24,6 +25,8 @@ def needed_libraries(path: Path) -> list[str]:
     with path.open("rb") as file:
 
         def read(start: int, size: int) -> bytes:
+            if start > _MOST_START:
+                raise ValueError("a part of it lies beyond its end")
             file.seek(start)
             data = file.read(min(size, _MOST_BYTES))
             if len(data) != size:

@@ -212,16 +212,19 @@ def _start(path: Path, device: Device) -> tuple[InferenceSession, EngineInfo]:
     cuda, cpu = _PROVIDERS["cuda"], _PROVIDERS["cpu"]
     runtime = f"onnxruntime {load_onnxruntime().__version__}"
     note = ""
+    refused = False
     if device == "cuda" or (device == "auto" and has_provider("cuda")):
         reason = why_not("cuda")
         try:
             session = None if reason else start_session(path, [(cuda, CUDA_OPTIONS)])
         except ModelError as error:  # of the driver, or of the file: then the processor refuses it, too
-            session, reason = None, str(error)
+            session, reason, refused = None, str(error), True
         if session is not None and session.get_providers()[0] == cuda:
             return session, EngineInfo(runtime, "cuda", cuda)
         reason = reason or "no GPU, no driver for it, or no cuDNN"
         if device == "cuda":
+            if refused:
+                start_session(path, [(cpu, {})])  # what no device can load is no wrong usage; this says so
             raise UsageError(f"device 'cuda': {reason}; see `watchline doctor`, or use --device cpu")
         note = f"{cuda} did not start: {reason}"
     return start_session(path, [(cpu, {})]), EngineInfo(runtime, "cpu", cpu, note)

@@ -120,22 +120,26 @@ class EngineCache:
         if entry is None or entry.key != key:
             return None
         if not is_whole(entry.folder):
-            self._say(f"{entry.folder}: the engine is damaged; it is removed")
-            self.remove(entry)
+            is_gone = self.remove(entry)
+            self._say(f"{entry.folder}: the engine is damaged; it {'is removed' if is_gone else 'cannot be removed'}")
             return None
         with contextlib.suppress(OSError):
             os.utime(entry.folder / _KEY)
         return entry
 
     def best(self, key: EngineKey) -> Entry | None:
-        """Returns the engine for `key`, or else one that differs in the batch alone and takes single pictures."""
+        """Returns the engine for `key`, or else one that differs in the batch alone and takes single pictures.
+
+        One that a failure is remembered of is passed over.
+        """
         others = [
             e.key
             for e in self.entries()
             if e.key.batch[0] == 1 and dataclasses.replace(key, batch=e.key.batch) == e.key
         ]
         ordered = [key, *sorted(others, key=lambda other: -other.batch[2])]
-        return next((entry for entry in map(self.find, ordered) if entry), None)
+        usable = (other for other in ordered if not self.failure(other))
+        return next((entry for entry in map(self.find, usable) if entry), None)
 
     def entries(self) -> list[Entry]:
         """Returns all engines, the one used last first. Their files are not checked."""
@@ -157,7 +161,8 @@ class EngineCache:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            with contextlib.suppress(OSError):  # another process sweeps, too
+                self._sweep()
             part = Path(tempfile.mkdtemp(prefix=f".{key.name}.", dir=self._folder))
         except OSError as error:
             raise _unwritable(self._folder, error) from error
@@ -168,13 +173,14 @@ class EngineCache:
 
     def _put(self, key: EngineKey, part: Path, build_s: float) -> Entry:
         final = self._folder / key.name
-        files = {path.name: [path.stat().st_size, hash_file(path)] for path in sorted(part.iterdir())}
-        record = {"key": dataclasses.asdict(key), "build_s": round(build_s, 1), "files": files}
         try:
+            files = {path.name: [path.stat().st_size, hash_file(path)] for path in sorted(part.iterdir())}
+            record = {"key": dataclasses.asdict(key), "build_s": round(build_s, 1), "files": files}
             with (part / _KEY).open("w", encoding="utf-8") as file:
                 json.dump(record, file, indent=2)
                 file.flush()
                 os.fsync(file.fileno())
+            _open_to_all(part)
             if final.exists():  # of another process, or what --force replaces
                 shutil.rmtree(final)
             part.replace(final)
@@ -187,10 +193,14 @@ class EngineCache:
         self._trim(entry)
         return entry
 
-    def remove(self, entry: Entry) -> None:
-        """Removes an engine; a process that has loaded it keeps it."""
-        (entry.folder / _KEY).unlink(missing_ok=True)  # first: half of an engine must not look like one
+    def remove(self, entry: Entry) -> bool:
+        """Removes an engine, and returns whether it is gone; a process that has loaded it keeps it."""
+        try:
+            (entry.folder / _KEY).unlink(missing_ok=True)  # first: half of an engine must not look like one
+        except OSError:
+            return False
         shutil.rmtree(entry.folder, ignore_errors=True)
+        return not entry.folder.exists()
 
     def failure(self, key: EngineKey) -> str:
         """Returns why the last build for `key` failed; "" where none did."""
@@ -219,12 +229,11 @@ class EngineCache:
             if entry.folder == newest.folder:
                 continue
             kept, size = kept + 1, size + entry.size_bytes
-            if kept > self._most or size > self._most_bytes:
+            if (kept > self._most or size > self._most_bytes) and self.remove(entry):
                 self._say(
                     f"{entry.folder}: removed, the least recently used of more than {self._most} engines or "
                     f"{self._most_bytes:,} bytes"
                 )
-                self.remove(entry)
                 kept, size = kept - 1, size - entry.size_bytes
 
     def _sweep(self) -> None:
@@ -250,6 +259,13 @@ def is_whole(folder: Path) -> bool:
         )
     except (OSError, ModelError):
         return False
+
+
+def _open_to_all(folder: Path) -> None:
+    """Lets others than who built it read an engine; a temporary folder is its maker's alone."""
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    folder.chmod(0o755)
 
 
 def _read(folder: Path) -> Entry | None:

@@ -20,6 +20,7 @@ from watchline.streams.errors import ModelError
 
 _SMI_TIMEOUT_S: Final = 20.0  # a driver that sets up a sleeping GPU takes seconds; one that hangs, for ever
 _FIELDS: Final = "name,compute_cap,driver_version,memory.total"
+_NO_MEMORY: Final = ("[N/A]", "N/A", "[Not Supported]")  # of its own
 _MIB: Final = 1 << 20
 _NAMES: Final = {"cuda": "CUDA", "tensorrt": "TensorRT"}
 INSTALL: Final = (
@@ -36,7 +37,7 @@ class Gpu:
         name: as its maker calls it.
         capability: compute capability, "8.6".
         driver: version of its driver.
-        memory_bytes: of the GPU.
+        memory_bytes: of the GPU; 0 where its driver does not say, as where it shares the processor's.
         part: what CUDA_VISIBLE_DEVICES says where that is a part of a GPU (MIG), which is another machine to build for.
     """
 
@@ -104,10 +105,11 @@ def find_gpu(query: str = "nvidia-smi", visible: str | None = None) -> Gpu:
 def _gpu(done: subprocess.CompletedProcess[str], part: str) -> Gpu:
     lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
     values = [value.strip() for value in lines[0].split(",")] if lines else []
-    if done.returncode or len(values) != 4 or not values[3].isdigit():
+    if done.returncode or len(values) != 4 or not (values[3].isdigit() or values[3] in _NO_MEMORY):
         said = " ".join(lines)[:200] or f"exit status {done.returncode}"
         raise ModelError(f"the NVIDIA driver finds no GPU: {said}")
-    return Gpu(values[0], values[1], values[2], int(values[3]) * _MIB, part)
+    memory = 0 if values[3] in _NO_MEMORY else int(values[3]) * _MIB
+    return Gpu(values[0], values[1], values[2], memory, part)
 
 
 def find_platform() -> Platform:
@@ -117,7 +119,7 @@ def find_platform() -> Platform:
         ModelError: something is missing; says all that is, and how to mend it.
     """
     if sys.platform != "linux":
-        raise ModelError("TensorRT is used on Linux alone; use --device cuda")
+        raise ModelError("TensorRT cannot run here: watchline uses it on Linux alone")
     gpu: Gpu | None = None
     missing = []
     try:
@@ -128,7 +130,7 @@ def find_platform() -> Platform:
     if not found[0].isdigit():
         missing.append(found)
     if gpu is None or missing:
-        raise ModelError(f"TensorRT cannot run here: {'; '.join(missing)}; see `watchline doctor`, or use --device cpu")
+        raise ModelError(f"TensorRT cannot run here: {'; '.join(missing)}; see `watchline doctor`")
     return Platform(gpu, found, load_onnxruntime().__version__)
 
 

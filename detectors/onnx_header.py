@@ -16,6 +16,8 @@ from watchline.streams.errors import ModelError
 FLOAT: Final = 1  # TensorProto.DataType
 _Bytes: TypeAlias = memoryview | mmap.mmap
 _MOST_VALUES: Final = 4096  # inputs, outputs and entries of the metadata; real files have a few dozen
+_MOST_CONSTANTS: Final = 1 << 16
+_MOST_SIDES: Final = 64  # of a shape
 _MOST_TEXT: Final = 1 << 20  # bytes of one entry
 
 # Field numbers of onnx.proto.
@@ -70,7 +72,8 @@ def _header(data: mmap.mmap) -> OnnxHeader:
     for number, start, end in _fields(data, 0, len(data)):
         if number == _MODEL_GRAPH:
             graph.append((start, end))
-        elif number == _MODEL_METADATA and len(metadata) < _MOST_VALUES:
+        elif number == _MODEL_METADATA:
+            _expect_room(len(metadata), _MOST_VALUES, "entries of metadata")
             entry = {n: _text(data, s, e) for n, s, e in _fields(data, start, end) if n in (1, 2)}
             metadata[entry.get(1, "")] = entry.get(2, "")
     if len(graph) != 1:
@@ -80,8 +83,10 @@ def _header(data: mmap.mmap) -> OnnxHeader:
     outputs: list[Value] = []
     for number, start, end in _fields(data, *graph[0]):
         if number == _GRAPH_CONSTANT:
+            _expect_room(len(constants), _MOST_CONSTANTS, "constants")
             constants.update(_text(data, s, e) for n, s, e in _fields(data, start, end) if n == _CONSTANT_NAME)
         elif number in (_GRAPH_INPUT, _GRAPH_OUTPUT):
+            _expect_room(len(inputs) + len(outputs), _MOST_VALUES, "inputs and outputs")
             (inputs if number == _GRAPH_INPUT else outputs).append(_value(data, start, end))
     return OnnxHeader(tuple(value for value in inputs if value.name not in constants), tuple(outputs), metadata)
 
@@ -98,13 +103,28 @@ def _value(data: _Bytes, start: int, end: int) -> Value:
                     if n == 1:
                         element = _varint(data, s_part, e_part)[0]
                     elif n == 2:
-                        shape = [_side(data, s_dim, e_dim) for _, s_dim, e_dim in _only(1, data, s_part, e_part)]
+                        shape = _shape(data, s_part, e_part)
     return Value(name, element, tuple(shape))
 
 
+def _shape(data: _Bytes, start: int, end: int) -> list[int]:
+    shape: list[int] = []
+    for _, s, e in _only(1, data, start, end):
+        _expect_room(len(shape), _MOST_SIDES, "sides of a shape")
+        shape.append(_side(data, s, e))
+    return shape
+
+
 def _side(data: _Bytes, start: int, end: int) -> int:
-    numbers = [_varint(data, s, e)[0] for _, s, e in _only(1, data, start, end)]
-    return numbers[-1] if numbers and numbers[-1] < 1 << 63 else -1
+    side = -1
+    for _, s, e in _only(1, data, start, end):  # the last one counts
+        side = _varint(data, s, e)[0]
+    return side if side < 1 << 63 else -1
+
+
+def _expect_room(count: int, most: int, what: str) -> None:
+    if count >= most:
+        raise ValueError(f"more than {most:,} {what}")
 
 
 def _only(wanted: int, data: _Bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:

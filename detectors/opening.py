@@ -18,7 +18,7 @@ from watchline.detectors.gpu import find_platform, has_provider
 from watchline.detectors.importer.description import hash_file
 from watchline.detectors.manifest import Manifest
 from watchline.detectors.swapping import SwappingEngine
-from watchline.streams.errors import UsageError
+from watchline.streams.errors import ModelError, UsageError
 
 DEVICES: Final = ("auto", "cpu", "openvino", "openvino-f32", "cuda", "tensorrt", "tensorrt-f32")
 _X86: Final = ("x86_64", "AMD64")
@@ -77,7 +77,12 @@ def open_engine(
 
 def default_engines() -> Path:
     """Returns the folder of this user's TensorRT engines."""
-    return default_cache() / _ENGINES
+    return engines_folder(default_cache())
+
+
+def engines_folder(cache: Path) -> Path:
+    """Returns the folder of the TensorRT engines that belong to a folder of models."""
+    return cache / _ENGINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,10 @@ class _Opening:
         """
         from watchline.detectors import tensorrt
 
-        here = find_platform()
+        try:
+            here = find_platform()
+        except ModelError as error:
+            raise ModelError(f"{error}; --device cpu runs anywhere") from error
         base = self.first_of(others)
         workshop = tensorrt.TensorRtWorkshop(
             (self.path, hash_file(self.path)),

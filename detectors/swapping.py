@@ -150,12 +150,13 @@ class SwappingEngine:
         try:
             with self._builds:
                 engine = self._workshop.build(size)
-        except (ModelError, OutputError) as error:
+        except (ModelError, OutputError, OSError) as error:  # of the system: no more files or processes
             self._give_up(state, size, f"could not be built: {error}", str(error))
         else:
             with self._lock:
-                state.engine = engine
-                state.note = f"{self._words(size)} since call {self._calls + 1}"
+                state.engine, state.note = engine, ""  # all is well: nothing that a user should be warned of
+                first = self._calls + 1
+            logging.getLogger("watchline.detectors").info("%s since call %d", self._words(size), first)
 
     def _give_up(self, state: _Better, size: Size, what: str, reason: str) -> None:
         with self._lock:

@@ -62,7 +62,8 @@ def provider_options(folder: Path, key: EngineKey, name: str) -> dict[str, str]:
 def open_built(folder: Path, key: EngineKey, card: ModelCard, name: str) -> OnnxEngine:
     """Returns an engine on TensorRT, built if its files are not in `folder`, which holds `NETWORK`.
 
-    Layers that TensorRT does not know run on CUDA, and what CUDA does not know on the processor.
+    Parts of the network that TensorRT does not claim are left to CUDA and the processor, where these know them; what it
+    claims and then cannot build is an error.
 
     Raises:
         ModelError: TensorRT does not start, or refuses the network.
@@ -213,11 +214,17 @@ class TensorRtWorkshop:
             ModelError: there is one, and it does not start; or the last build failed, and none was asked for since.
         """
         key = self.key(size)
+        entry = self._cache.best(key)
+        if entry is not None:
+            try:
+                return self._open(entry, self._card)
+            except ModelError as error:  # not remembered: a GPU that is full now may not be so at the next start
+                hint = "if it stays so, `watchline models build --force` builds the engine anew"
+                raise ModelError(f"{error} ({hint})") from error
         reason = self._cache.failure(key)
         if reason:
             raise ModelError(f"{reason} (`watchline models build` tries again)")
-        entry = self._cache.best(key)
-        return self._opened(entry) if entry else None
+        return None
 
     def build(self, size: Size) -> Engine:
         """Returns an engine that it builds and keeps; a failure is remembered.
@@ -226,7 +233,12 @@ class TensorRtWorkshop:
             ModelError: it could not be built, or does not start.
             OutputError: it could not be kept.
         """
-        return self._opened(self.make(size))
+        entry = self.make(size)
+        try:
+            return self._open(entry, self._card)
+        except ModelError as error:
+            self._cache.remember_failure(entry.key, str(error))  # or each start would build it, in vain
+            raise
 
     def make(self, size: Size) -> Entry:
         """Builds and keeps an engine, as `build`, without starting it here."""
@@ -246,10 +258,3 @@ class TensorRtWorkshop:
                 self._cache.remember_failure(key, reason)
                 raise ModelError(reason) from error
             return put(time.monotonic() - started)
-
-    def _opened(self, entry: Entry) -> Engine:
-        try:
-            return self._open(entry, self._card)
-        except ModelError as error:
-            self._cache.remember_failure(entry.key, str(error))
-            raise

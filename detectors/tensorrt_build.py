@@ -65,7 +65,10 @@ def build(key: EngineKey, folder: Path, card: ModelCard) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it has gone, whatever is under way."""
+    """Ends this process when the one that started it has gone.
+
+    Not before a library that holds the interpreter's lock gives it back.
+    """
     sys.stdin.buffer.read()
     os._exit(1)
 

@@ -8,6 +8,7 @@ from threading import Barrier
 import numpy as np
 
 from watchline.detectors.engine import GREY, Engine
+from watchline.streams.errors import ModelError
 
 
 def warm_up(engine: Engine, size: tuple[int, int], workers: int = 1, batch: int = 1) -> None:
@@ -22,7 +23,7 @@ def warm_up(engine: Engine, size: tuple[int, int], workers: int = 1, batch: int 
         batch: pictures a call.
 
     Raises:
-        ModelError: no device could run it.
+        ModelError: no device could run it, or the system starts no more threads.
     """
     picture = np.full((batch if engine.card.batched else 1, 3, *(engine.fixed_size or size)), GREY, np.float32)
     engine.run(picture)  # alone: what is to be compiled is compiled once
@@ -34,5 +35,10 @@ def warm_up(engine: Engine, size: tuple[int, int], workers: int = 1, batch: int 
             engine.run(picture)
 
         with ThreadPoolExecutor(workers, thread_name_prefix="watchline-warm") as pool:
-            for done in [pool.submit(work) for _ in range(workers)]:
+            try:
+                under_way = [pool.submit(work) for _ in range(workers)]
+            except RuntimeError as error:
+                together.abort()  # or those that have started would wait for the others for ever
+                raise ModelError(f"{workers} threads cannot be started ({error}); use fewer --threads") from error
+            for done in under_way:
                 done.result()

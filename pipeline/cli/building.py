@@ -23,12 +23,15 @@ from watchline.pipeline.cli.catalog_options import (
     MirrorOption,
     image_size,
 )
-from watchline.streams.errors import ModelError, UsageError
+from watchline.streams.errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
+    from watchline.detectors.card import ModelCard
     from watchline.detectors.engine_cache import EngineCache, Entry
+    from watchline.detectors.gpu import Platform
 
-_SIZE = "384x640"  # what a picture of 16:9 becomes in a run
+_SIZE = (384, 640)  # what a picture of 16:9 becomes in a run
+_STRETCHED = (640, 640)  # what any picture becomes for a network that wants it bent
 _MOST_BATCH = 64
 _MOST_SIDE = 4096
 _TOLD_EVERY_S = 10.0
@@ -41,7 +44,8 @@ def build(
         str, typer.Option(metavar="NAME", help="tensorrt (half precision) or tensorrt-f32.")
     ] = "tensorrt",
     imgsz: Annotated[
-        str, typer.Option(metavar="HxW|N", help=f"Input size, pixels; else the network's own, or {_SIZE}.")
+        str,
+        typer.Option(metavar="HxW|N", help=f"Input size, pixels; else the network's own, or {_SIZE[0]}x{_SIZE[1]}."),
     ] = "",
     batch: Annotated[
         str, typer.Option(metavar="MIN,OPT,MAX", help="Least (1 for use in a run), usual and most frames a call.")
@@ -68,8 +72,9 @@ def build(
       watchline models build --list
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.detectors.engine_cache import EngineCache
+    from watchline.detectors.opening import engines_folder
 
-    engines = EngineCache(cache / "engines", say=_say)
+    engines = EngineCache(engines_folder(cache), say=_say)
     if listed:
         _show(engines.entries(), as_json)
     elif remove:
@@ -78,9 +83,36 @@ def build(
         if not model:
             raise UsageError("models build: name a model file, or a name that `watchline models list` shows")
         started = time.monotonic()
+        wanted = _wanted(device, imgsz, batch)
         network, said = _network(model, cache, mirror, family, manifest)
-        entry, is_new = _built(network, said, device, imgsz, _batch(batch), engines, force=force)
+        entry, is_new = _built(network, said, wanted, engines, force=force)
         _tell(entry, is_new, time.monotonic() - started, as_json)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the engine is to be: checked before a model is fetched for it.
+
+    Attributes:
+        device: "tensorrt" or "tensorrt-f32".
+        size: height and width, pixels; None for the network's own, or the usual.
+        batch: least, usual and most frames a call.
+        platform: what it is for.
+    """
+
+    device: str
+    size: tuple[int, int] | None
+    batch: tuple[int, int, int]
+    platform: Platform
+
+
+def _wanted(device: str, imgsz: str, batch: str) -> _Wanted:
+    from watchline.detectors.gpu import find_platform
+    from watchline.detectors.tensorrt import PRECISIONS
+
+    if device not in PRECISIONS:
+        raise UsageError(f"--device {device}: want {' or '.join(PRECISIONS)}; other devices have nothing to build")
+    return _Wanted(device, image_size(imgsz), _batch(batch), find_platform())
 
 
 def _network(model: str, cache: Path, mirror: str, family: str, manifest: Path | None) -> tuple[Path, str]:
@@ -101,47 +133,50 @@ def _network(model: str, cache: Path, mirror: str, family: str, manifest: Path |
 def _built(
     network: Path,
     family: str,
-    device: str,
-    imgsz: str,
-    batch: tuple[int, int, int],
+    wanted: _Wanted,
     engines: EngineCache,
     *,
     force: bool,
 ) -> tuple[Entry, bool]:
     """Returns the engine, and whether it was built now."""
-    from watchline.detectors.gpu import find_platform
     from watchline.detectors.importer.description import hash_file
     from watchline.detectors.opening import open_engine
-    from watchline.detectors.tensorrt import PRECISIONS, TensorRtWorkshop, build_in_child
+    from watchline.detectors.tensorrt import TensorRtWorkshop, build_in_child
 
-    if device not in PRECISIONS:
-        raise UsageError(f"--device {device}: want {' or '.join(PRECISIONS)}; other devices have nothing to build")
-    platform = find_platform()
     on_cpu = open_engine(network, "cpu", family)
-    size = _size(imgsz, on_cpu.fixed_size, max(on_cpu.card.strides, default=32))
-    card = on_cpu.card
+    card, size = on_cpu.card, _size(wanted.size, on_cpu.fixed_size, on_cpu.card)
     del on_cpu
     workshop = TensorRtWorkshop(
-        (network, hash_file(network)), card, device, platform, engines, build_in_child(card), batch=batch
+        (network, hash_file(network)),
+        card,
+        wanted.device,
+        wanted.platform,
+        engines,
+        build_in_child(card),
+        batch=wanted.batch,
     )
     key = workshop.key(size)
-    entry = None if force else engines.find(key)
+    entry = None if force or engines.failure(key) else engines.find(key)
     if entry is not None:
         return entry, False
-    _say(
-        f"{network.name}: building for {key.gpu}, {size[0]}x{size[1]}, {key.precision}, {batch[0]} to {batch[2]} frames"
-    )
+    frames = f"{key.batch[0]} to {key.batch[2]} frames"
+    _say(f"{network.name}: building for {key.gpu}, {size[0]}x{size[1]}, {key.precision}, {frames}")
     with _elapsed():
         return workshop.make(size), True
 
 
-def _size(imgsz: str, fixed: tuple[int, int] | None, stride: int) -> tuple[int, int]:
-    size = image_size(imgsz) or fixed or image_size(_SIZE)
-    assert size is not None
-    if fixed and size != fixed:
-        raise UsageError(f"--imgsz {imgsz}: this network takes {fixed[0]}x{fixed[1]} alone; leave --imgsz out")
+def _size(asked: tuple[int, int] | None, fixed: tuple[int, int] | None, card: ModelCard) -> tuple[int, int]:
+    """Returns the size to build for: what a run would feed the network, unless another was asked for."""
+    size = asked or fixed or (_STRETCHED if card.placement == "stretch" else _SIZE)
+    if fixed:
+        if size != fixed:
+            raise UsageError(
+                f"--imgsz {size[0]}x{size[1]}: this network takes {fixed[0]}x{fixed[1]} alone; leave --imgsz out"
+            )
+        return fixed
+    stride = max(card.strides, default=32)
     if any(side % stride or side > _MOST_SIDE for side in size):
-        raise UsageError(f"--imgsz {imgsz}: want multiples of {stride}, at most {_MOST_SIDE}")
+        raise UsageError(f"--imgsz {size[0]}x{size[1]}: want multiples of {stride}, at most {_MOST_SIDE}")
     return size
 
 
@@ -205,7 +240,8 @@ def _remove(engines: EngineCache, name: str) -> None:
     entry = next((entry for entry in engines.entries() if entry.folder.name == name), None)
     if entry is None:
         raise ModelError(f"no engine {name!r}; `watchline models build --list` shows them")
-    engines.remove(entry)
+    if not engines.remove(entry):
+        raise OutputError(f"cannot remove {entry.folder}; permit writing there")
     typer.echo(f"removed {entry.folder}")
 
 

@@ -135,7 +135,8 @@ def _gpu() -> Check:
             return Check("gpu", Health.OK, f"none is used: {error}; networks run on the processor")
         mend = "install the NVIDIA driver, or the package onnxruntime in place of onnxruntime-gpu"
         return Check("gpu", Health.WARN, f"{error}; ONNX Runtime is built for CUDA", mend)
-    found = f"{gpu.name} ({gpu.capability}, {gpu.memory_bytes / 1e9:.1f} GB), driver {gpu.driver}"
+    memory = f", {gpu.memory_bytes / 1e9:.1f} GB" if gpu.memory_bytes else ""
+    found = f"{gpu.name} ({gpu.capability}{memory}), driver {gpu.driver}"
     reason = why_not("cuda")
     if reason:
         return Check("gpu", Health.WARN, f"{found}; CUDA cannot be used: {reason}", INSTALL)

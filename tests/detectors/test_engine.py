@@ -189,6 +189,18 @@ def test_a_cuda_that_does_not_start_is_told_whatever_onnx_runtime_does(
     assert info.note.startswith(f"CUDAExecutionProvider did not start: {reason}")
 
 
+def test_a_file_that_no_device_can_load_is_no_wrong_usage_of_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, providers: Sequence[tuple[str, Mapping[str, str]]]) -> Any:
+        raise ModelError(f"{path}: cannot be loaded on {providers[0][0]}")
+
+    monkeypatch.setattr(engine, "why_not", lambda _name: "")
+    monkeypatch.setattr(engine, "start_session", refuse)
+    with pytest.raises(ModelError, match=r"m\.onnx: cannot be loaded"):
+        OnnxEngine(tmp_path / "m.onnx", "cuda")
+
+
 def test_the_version_of_onnx_runtime_is_the_same_loaded_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_onnxruntime().__version__
     assert onnxruntime_version() == loaded

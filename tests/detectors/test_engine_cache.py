@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +76,22 @@ def test_one_for_other_batches_is_taken_where_there_is_none_for_these(cache: Eng
     best = cache.best(KEY)
     assert best is not None
     assert best.key == KEY
+
+
+def test_one_for_other_batches_that_failed_is_passed_over(cache: EngineCache) -> None:
+    for batch in ((1, 2, 4), (1, 8, 16)):
+        put(cache, replace(KEY, batch=batch))
+    cache.remember_failure(replace(KEY, batch=(1, 8, 16)), "does not start")
+    best = cache.best(KEY)
+    assert best is not None
+    assert best.key.batch == (1, 2, 4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="who may read a file is said otherwise there")
+def test_an_engine_can_be_read_by_others_than_its_builder(cache: EngineCache) -> None:
+    folder = put(cache, KEY).folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
 
 
 @pytest.mark.parametrize("harm", ["change", "cut", "gone", "more", "key", "empty key", "no key", "outside"])
@@ -164,9 +182,39 @@ def test_failures_have_a_bound(tmp_path: Path) -> None:
 
 def test_a_removed_engine_is_gone(cache: EngineCache) -> None:
     entry = put(cache, KEY)
-    cache.remove(entry)
+    assert cache.remove(entry)
     assert cache.entries() == []
     assert not entry.folder.exists()
+
+
+def test_where_nothing_can_be_removed_a_damaged_engine_is_none_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    cache = EngineCache(tmp_path, say=said.append)
+    entry = put(cache, KEY)
+    (entry.folder / "made.engine").unlink()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    assert cache.find(KEY) is None
+    assert not cache.remove(entry)
+    assert "cannot be removed" in said[0]
+
+
+def test_a_disk_that_fails_while_an_engine_is_kept_is_one_line(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with cache.building(KEY) as (folder, keep):
+        (folder / "made.engine").write_bytes(b"e")
+        monkeypatch.setattr(Path, "iterdir", fails)
+        with pytest.raises(OutputError, match="Input/output error"):
+            keep(1.0)
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -73,3 +73,31 @@ def test_what_is_no_onnx_file_is_refused_by_name(tmp_path: Path, content: bytes)
         read_header(path)
     with pytest.raises(ModelError, match=r"none\.onnx: cannot be read"):
         read_header(tmp_path / "none.onnx")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    assert len(content) < 1 << 28
+    size = bytes([len(content) >> shift & 0x7F | 0x80 for shift in (0, 7, 14)]) + bytes([len(content) >> 21])
+    return bytes([number << 3 | 2]) + size + content
+
+
+def _of_sides(count: int) -> bytes:
+    return _field(2, _field(1, _field(2, _field(1, b"") * count)))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (_field(7, _field(11, b"") * 5000), "more than 4,096 inputs and outputs"),
+        (_field(7, _field(12, b"") * 5000), "more than 4,096 inputs and outputs"),
+        (_field(7, b"".join(_field(5, _field(8, b"%d" % n)) for n in range(70_000))), "more than 65,536 constants"),
+        (_field(7, _field(11, _of_sides(100))), "more than 64 sides"),
+        (b"".join(_field(14, _field(1, b"%d" % n)) for n in range(5000)), "more than 4,096 entries of metadata"),
+    ],
+    ids=["inputs", "outputs", "constants", "sides", "metadata"],
+)
+def test_a_file_that_says_too_much_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "large.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=says):
+        read_header(path)

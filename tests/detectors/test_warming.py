@@ -61,3 +61,18 @@ def test_an_engine_that_fails_then_is_replaced_before_the_first_frame() -> None:
 def test_where_nothing_runs_the_error_is_told() -> None:
     with pytest.raises(ModelError, match="out of memory"):
         warm_up(FallbackEngine([("a", starts(Scripted(1, fails_at=1)))]), (64, 96), workers=2)
+
+
+def test_where_the_system_starts_no_more_threads_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def some(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", some)
+    with pytest.raises(ModelError, match=r"4 threads cannot be started .*--threads"):
+        warm_up(Scripted(1), (64, 96), workers=4)
+    assert not any(thread.is_alive() for thread in started)

@@ -3,7 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.command import watchline
+from watchline.detectors.gpu import Gpu
+from watchline.pipeline.cli.doctor import _gpu
 
 
 def checks(cache: Path) -> tuple[int, dict[str, dict[str, str]]]:
@@ -44,3 +48,11 @@ def test_the_table_names_every_check(tmp_path: Path) -> None:
     assert done.returncode == 0
     for name in ("python", "native code", "inference", "gpu", "video", "models", "disk", "memory"):
         assert name in done.stdout
+
+
+@pytest.mark.parametrize(("memory", "said"), [(24 << 30, "(12.1, 25.8 GB)"), (0, "(12.1)")])
+def test_the_memory_of_a_gpu_is_told_where_it_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, memory: int, said: str
+) -> None:
+    monkeypatch.setattr("watchline.detectors.gpu.find_gpu", lambda: Gpu("GB10", "12.1", "580", memory))
+    assert _gpu().found.startswith(f"GB10 {said}, driver 580")

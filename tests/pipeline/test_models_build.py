@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.command import watchline
-from tests.detectors.small_network import write_small_network
+from tests.detectors.small_network import CARD, write_small_network
 from tests.detectors.test_engine_cache import KEY, PLATFORM, put
 from tests.detectors.test_tensorrt import Builder
 from watchline.detectors.engine_cache import EngineCache
-from watchline.detectors.gpu import has_provider
-from watchline.pipeline.cli.building import build
-from watchline.streams.errors import ModelError, UsageError
+from watchline.detectors.gpu import Platform, has_provider
+from watchline.detectors.opening import engines_folder
+from watchline.pipeline.cli.building import _size, build
+from watchline.streams.errors import ModelError, OutputError, UsageError
 
 
 @pytest.fixture
@@ -69,6 +71,45 @@ def test_a_failed_build_is_tried_again_when_it_is_asked_for(
     assert Path(capsys.readouterr().out.strip()).is_dir()
 
 
+def test_an_engine_that_did_not_start_is_built_anew(network: Path, tmp_path: Path, builder: Builder) -> None:
+    build(tmp_path, str(network))
+    engines = EngineCache(engines_folder(tmp_path))
+    engines.remember_failure(builder.keys[0], "refused")
+    build(tmp_path, str(network))
+    assert len(builder.keys) == 2
+    assert engines.failure(builder.keys[0]) == ""
+
+
+def test_the_size_is_what_a_run_would_feed_the_network() -> None:
+    assert _size(None, None, CARD) == (384, 640)
+    assert _size(None, None, replace(CARD, placement="stretch")) == (640, 640)
+    assert _size(None, (300, 300), CARD) == (300, 300)  # its own, whatever its strides
+    assert _size((300, 300), (300, 300), CARD) == (300, 300)
+    with pytest.raises(UsageError, match=r"--imgsz 320x320: this network takes 300x300 alone"):
+        _size((320, 320), (300, 300), CARD)
+
+
+def test_what_cannot_be_built_is_refused_before_the_model_is_looked_for(
+    tmp_path: Path, builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="--batch 0"):
+        build(tmp_path, "no-such-model", batch="0")
+
+    def gone() -> Platform:
+        raise ModelError("TensorRT cannot run here")
+
+    monkeypatch.setattr("watchline.detectors.gpu.find_platform", gone)
+    with pytest.raises(ModelError, match="cannot run here"):
+        build(tmp_path, "no-such-model")
+
+
+def test_an_engine_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = put(EngineCache(engines_folder(tmp_path)), KEY).folder.name
+    monkeypatch.setattr(EngineCache, "remove", lambda *_: False)
+    with pytest.raises(OutputError, match=f"cannot remove .*{name}"):
+        build(tmp_path, remove=name)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -108,6 +149,7 @@ def test_without_a_gpu_it_is_one_line_that_says_what_is_missing(network: Path, t
     assert done.returncode == 1
     assert done.stderr.startswith("watchline: TensorRT cannot run here: no NVIDIA driver")
     assert "onnxruntime-gpu" in done.stderr
+    assert "--device" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert watchline("models", "build").returncode == 2
 
