@@ -62,8 +62,7 @@ def provider_options(folder: Path, key: EngineKey, name: str) -> dict[str, str]:
 def open_built(folder: Path, key: EngineKey, card: ModelCard, name: str) -> OnnxEngine:
     """Returns an engine on TensorRT, built if its files are not in `folder`, which holds `NETWORK`.
 
-    Parts of the network that TensorRT does not claim are left to CUDA and the processor, where these know them; what it
-    claims and then cannot build is an error.
+    Parts of the network that TensorRT does not claim are left to CUDA and the processor, where these know them.
 
     Raises:
         ModelError: TensorRT does not start, or refuses the network.

@@ -135,15 +135,22 @@ class Runner:
         models: those of `options.models`, in that order.
         options: what the user asked for.
         engines: run the models; made from `models` and `options` where none are given.
+        built: folder of TensorRT engines; by default this user's.
 
     Raises:
         ModelError: an engine cannot run its model.
         UsageError: an option that these models or this machine cannot serve, or models that cannot run together.
     """
 
-    def __init__(self, models: Sequence[Model], options: RunOptions, engines: Sequence[Engine] = ()) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        options: RunOptions,
+        engines: Sequence[Engine] = (),
+        built: Path | None = None,
+    ) -> None:
         self._options = options
-        self._loaded = _load(models, options, engines)
+        self._loaded = _load(models, options, engines, built)
         first = self._loaded[0]
         _check_size(options.imgsz, self._loaded)
         self._detector = NetworkDetector(first.engine, _detector_options(options, first))
@@ -256,7 +263,7 @@ class Runner:
         report, outcome, ran = done.report, done.outcome, self._loaded[0].engine.info
         status, warnings = _verdict(done)
         # What failed before the first frame was said then.
-        late = [loaded for loaded in self._loaded if loaded.engine.info.note != loaded.note]
+        late = [loaded for loaded in self._loaded if loaded.engine.info.note not in ("", loaded.note)]
         warnings += tuple(f"{loaded.role.name}: {loaded.engine.info.note}" for loaded in late)
         models = tuple(
             _model_facts(loaded, tally, done.stages) for loaded, tally in zip(self._loaded, done.tallies, strict=True)
@@ -297,7 +304,7 @@ class Runner:
         )
 
 
-def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine]) -> list[_Loaded]:
+def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine], built: Path | None) -> list[_Loaded]:
     """Returns the models in the order in which they run: the first, then those that add to it, faces last.
 
     A face is tied best where the pose of its person is known.
@@ -306,7 +313,7 @@ def _load(models: Sequence[Model], options: RunOptions, engines: Sequence[Engine
         UsageError: they cannot run together.
     """
     engines = engines or [
-        open_engine(model.onnx, options.device, choice.family, options.threads or usable_cpus())
+        open_engine(model.onnx, options.device, choice.family, options.threads or usable_cpus(), built)
         for model, choice in zip(models, options.models, strict=True)
     ]
     roles = [Role(model.name, model.sha256, engine.card) for model, engine in zip(models, engines, strict=True)]

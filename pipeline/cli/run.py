@@ -21,7 +21,7 @@ import typer
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import default_cache
 from watchline.detectors.layout import FAMILIES
-from watchline.detectors.opening import devices_of
+from watchline.detectors.opening import devices_of, engines_folder
 from watchline.pipeline.cli.catalog_options import DeviceOption
 from watchline.pipeline.cli.model_options import choose_models
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
@@ -261,7 +261,7 @@ class _Job:
         obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror, stop=stop)
         try:
             models = [load_model(choice.model, self._cache, obtain) for choice in self._options.models]
-            runner = Runner(models, self._options)
+            runner = Runner(models, self._options, built=engines_folder(self._cache))
         finally:
             if stop.is_set():  # nothing was written yet: there is nothing to finish, and no error worth telling
                 raise KeyboardInterrupt
