@@ -16,7 +16,7 @@ from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
 from watchline.detectors.quantize_graph import drop_zeros, last_convolutions, shorten_names, tail
 from watchline.detectors.quantize_network import prepared, signed
-from watchline.detectors.quantize_ranges import BINS, BY_EXTREMES, BY_HISTOGRAM, METHODS, Method, Range, minmax
+from watchline.detectors.quantize_ranges import BINS, BY_EXTREMES, BY_HISTOGRAM, F64, METHODS, Method, Range, minmax
 from watchline.detectors.runtime import load_onnxruntime, reason_of
 from watchline.streams.errors import ModelError, UsageError
 
@@ -90,22 +90,24 @@ class Calibration:
 
     Raises:
         ModelError: the network cannot be read or run, or has no convolutions.
+        UsageError: it is quantized already.
     """
 
     def __init__(self, path: Path, feed: Feed) -> None:
+        self._name = path.name
         self._model = prepared(path)
         self._feed = feed
         self._tail = tail(self._model.graph)
         if not any(node.op_type == "Conv" and node.name not in self._tail for node in self._model.graph.node):
             raise ModelError(f"{path.name}: has no convolutions to quantize")
-        self._extremes: dict[str, NDArray[np.float64]] = {}
+        self._extremes: dict[str, F64] = {}
         self._histograms: dict[str, NDArray[np.int64]] = {}
 
     def quantized(self, recipe: Recipe, card: ModelCard) -> bytes:
         """Returns the int8 network as the bytes of an ONNX file that says itself what `card` says.
 
         Raises:
-            ModelError: there are no pictures, or the network gives what is no number.
+            ModelError: there are no pictures, the network gives what is no number, or it cannot be quantized.
         """
         from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
         from onnxruntime.quantization.calibrate import TensorsData
@@ -133,13 +135,16 @@ class Calibration:
                 list(operators),
                 {"OpTypesToExcludeOutputQuantization": ["Conv"]} if fused else {},
             )
-            quantizer.quantize_model()
+            try:
+                quantizer.quantize_model()
+            except Exception as error:  # what ONNX Runtime raises here shares no base class
+                raise ModelError(f"{self._name}: cannot be quantized: {reason_of(error)}") from error
         made: ModelProto = quantizer.model.model
         drop_zeros(made.graph)
         shorten_names(made.graph)
         return signed(made, card, f"int8: {recipe}")
 
-    def looks(self) -> NDArray[np.float64]:
+    def looks(self) -> F64:
         """Returns what the network shows of each picture: (pictures, features), the extremes of each of its tensors.
 
         Raises:
@@ -164,13 +169,13 @@ class Calibration:
         whole = {name: minmax(seen) for name, seen in extremes.items()}
         return {name: BY_HISTOGRAM[method](seen, whole[name]) for name, seen in self._histograms.items()}
 
-    def _seen(self) -> dict[str, NDArray[np.float64]]:
+    def _seen(self) -> dict[str, F64]:
         """Returns the (pictures, 2) extremes of each tensor, looked at once."""
         if not self._extremes:
             self._extremes = self._see_extremes()
         return self._extremes
 
-    def _see_extremes(self) -> dict[str, NDArray[np.float64]]:
+    def _see_extremes(self) -> dict[str, F64]:
         seen: dict[str, list[Range]] = {}
         for name, values in self._values():
             seen.setdefault(name, []).append((float(values.min(initial=0)), float(values.max(initial=0))))

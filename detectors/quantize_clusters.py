@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-Index = NDArray[np.intp]
+from watchline.detectors.agreement import Index
+from watchline.detectors.quantize_ranges import F64
 
 _ROUNDS: Final = 50  # k-means settles long before
 _SEED: Final = 1

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 import numpy as np
 
 from watchline.detectors.card import ModelCard
-from watchline.detectors.quantize_graph import shorten_names
+from watchline.detectors.quantize_graph import shorten_names, tail
 from watchline.detectors.quantize_network import prepared, signed
 from watchline.streams.errors import ModelError
 
 if TYPE_CHECKING:
-    from onnx import TensorProto
+    from onnx import GraphProto, TensorProto
 
 Half: TypeAlias = Literal["fp16", "bf16"]
 HALVES: Final[tuple[str, ...]] = get_args(Half)
@@ -40,7 +40,7 @@ def halved(path: Path, to: Half, card: ModelCard) -> bytes:
 
     model = prepared(path)
     graph = model.graph
-    wanted = {node.input[1] for node in graph.node if node.op_type in _WEIGHTED and len(node.input) > 1}
+    wanted = _weights(graph)
     casts = []
     for tensor in graph.initializer:
         if tensor.name not in wanted or tensor.data_type != TensorProto.FLOAT:
@@ -56,6 +56,14 @@ def halved(path: Path, to: Half, card: ModelCard) -> bytes:
     graph.node.extend(nodes)
     shorten_names(graph)
     return signed(model, card, f"{to}: weights")
+
+
+def _weights(graph: GraphProto) -> set[str]:
+    """Returns the names of the weights of all that comes before the tail, and that the tail has no use for."""
+    after = tail(graph)
+    weighted = [node for node in graph.node if node.op_type in _WEIGHTED and len(node.input) > 1]
+    whole = {name for node in graph.node if node.name in after for name in node.input}
+    return {node.input[1] for node in weighted} - whole
 
 
 def _rounded(tensor: TensorProto, to: Half, path: Path) -> TensorProto:

@@ -17,9 +17,10 @@ import numpy as np
 
 from watchline.detectors.agreement import Agreement, Thresholds, agreement, suggest_thresholds
 from watchline.detectors.detections import Detections
+from watchline.detectors.engine import Fallback
 from watchline.detectors.importer.description import model_files
 from watchline.pipeline.compare_sample import Sample
-from watchline.pipeline.compare_side import Answered, Asked, Hello, Job, read_found
+from watchline.pipeline.compare_side import Answered, Asked, Hello, Job, Ran, read_found
 from watchline.pipeline.track_agreement import TrackAgreement, agreement_of_tracks
 from watchline.streams.errors import ModelError, StreamError, UsageError
 from watchline.streams.frame import Frame
@@ -54,13 +55,14 @@ class SideFacts:
 
     Attributes:
         name: of the model.
-        runtime: what ran it, and its version.
+        runtime: what ran it at last, and its version.
         device: where.
         provider: the runtime's name of what ran it, with the precision where that may be less than float32.
         file_bytes: size of its network.
         wall_ms: a frame, median: picture to boxes.
         cpu_ms: processor time a frame, mean.
         peak_bytes: most memory that its process held, with Python and one decoded picture.
+        fallbacks: every change of device, in order.
     """
 
     name: str
@@ -71,6 +73,7 @@ class SideFacts:
     wall_ms: float
     cpu_ms: float
     peak_bytes: int
+    fallbacks: tuple[Fallback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +116,13 @@ class CompareOptions:
 
 @dataclass(slots=True)
 class Found:
-    """What one model gave for each run of frames, frame by frame."""
+    """What one model gave for each run of frames, frame by frame, and what it took and ran on at last."""
 
     detections: list[list[Detections]] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     peak_bytes: int = 0
+    ran: Ran = field(default_factory=lambda: Ran(runtime="", device="", provider="", fallbacks=[]))
 
     def all(self) -> list[Detections]:
         """Returns what was found in all frames of all runs."""
@@ -187,6 +191,7 @@ class Side:
         self.found.wall_s.append(answer["wall_s"])
         self.found.cpu_s.append(answer["cpu_s"])
         self.found.peak_bytes = answer["peak_bytes"]
+        self.found.ran = answer["ran"]
 
     def close(self) -> None:
         """Ends the process."""
@@ -202,15 +207,17 @@ class Side:
 
     def facts(self, network: Path) -> SideFacts:
         """Returns what it took, once it has looked at all frames."""
+        ran = self.found.ran
         return SideFacts(
             name=self.name,
-            runtime=self.hello["runtime"],
-            device=self.hello["device"],
-            provider=self.hello["provider"],
+            runtime=ran["runtime"],
+            device=ran["device"],
+            provider=ran["provider"],
             file_bytes=sum(file.stat().st_size for file in model_files(network)),
             wall_ms=1e3 * float(np.median(self.found.wall_s)),
             cpu_ms=1e3 * float(np.mean(self.found.cpu_s)),
             peak_bytes=self.found.peak_bytes,
+            fallbacks=tuple(Fallback(*change) for change in ran["fallbacks"]),
         )
 
     def _line(self) -> bytes:

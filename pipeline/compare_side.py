@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, TypedDict, cast
@@ -16,10 +17,11 @@ from typing import IO, TypedDict, cast
 import numpy as np
 
 from watchline.detectors.detections import Detections
+from watchline.detectors.engine import Engine, EngineInfo
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import open_engine
 from watchline.pipeline.machine import peak_memory_bytes, return_memory_early
-from watchline.streams.errors import WatchlineError
+from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.frame import ClockSource, Frame, Picture
 
 
@@ -35,16 +37,22 @@ class Job(TypedDict):
 
 
 class Hello(TypedDict, total=False):
-    """The first answer: what runs, or the `error` for which nothing does, a mistake of the user's if `usage`."""
+    """The first answer: what the network is, or the `error` for which nothing runs, the user's mistake if `usage`."""
 
     error: str
     usage: bool
     labels: list[str]
     task: str
+    fixed_size: list[int]
+
+
+class Ran(TypedDict):
+    """What runs, as it is after a frame: engines may change in flight. `fallbacks`: left, taken, reason of each."""
+
     runtime: str
     device: str
     provider: str
-    fixed_size: list[int]
+    fallbacks: list[tuple[str, str, str]]
 
 
 class Asked(TypedDict):
@@ -60,6 +68,7 @@ class Answered(TypedDict, total=False):
     """What was found: N boxes, whose xyxy (float32), scores (float32) and classes (int32) follow; or an `error`."""
 
     error: str
+    ran: Ran
     boxes: int
     wall_s: float
     cpu_s: float
@@ -72,7 +81,8 @@ def main(text: str) -> int:
     job: Job = json.loads(text)
     source, sink = cast("BufferedReader", sys.stdin.buffer), sys.stdout.buffer
     try:
-        detector, hello = _open(job)
+        engine = _engine(job)
+        detector, hello = _detector(engine, job)
     except WatchlineError as error:
         _say(sink, Hello(error=str(error), usage=error.exit_code == 2))
         return 1
@@ -90,7 +100,8 @@ def main(text: str) -> int:
         except WatchlineError as error:
             _say(sink, Answered(error=str(error)))
             return 1
-        answer = Answered(boxes=len(found), wall_s=wall, cpu_s=cpu, peak_bytes=peak_memory_bytes())
+        ran = _ran(engine.info)
+        answer = Answered(ran=ran, boxes=len(found), wall_s=wall, cpu_s=cpu, peak_bytes=peak_memory_bytes())
         _say(sink, answer, found.xyxy.tobytes() + found.score.tobytes() + found.class_id.tobytes())
     return 0
 
@@ -105,15 +116,25 @@ def read_found(answer: Answered, source: IO[bytes]) -> Detections:
     )
 
 
-def _open(job: Job) -> tuple[NetworkDetector, Hello]:
-    engine = open_engine(Path(job["network"]), job["device"], job["family"])
+def _engine(job: Job) -> Engine:
+    """Returns what runs the network; of one that says itself what it is the family is not asked."""
+    network = Path(job["network"])
+    if job["family"]:
+        with suppress(UsageError):
+            return open_engine(network, job["device"], job["family"])
+    return open_engine(network, job["device"])
+
+
+def _ran(info: EngineInfo) -> Ran:
+    fallbacks = [(fallback.left, fallback.taken, fallback.reason) for fallback in info.fallbacks]
+    return Ran(runtime=info.runtime, device=info.device, provider=info.provider, fallbacks=fallbacks)
+
+
+def _detector(engine: Engine, job: Job) -> tuple[NetworkDetector, Hello]:
     options = DetectorOptions(job["least_score"], engine.card.iou, job["size"], tuple(job["classes"]))
     hello = Hello(
         labels=list(engine.card.labels),
         task=engine.card.task,
-        runtime=engine.info.runtime,
-        device=engine.info.device,
-        provider=engine.info.provider,
         fixed_size=list(engine.fixed_size or ()),
     )
     return NetworkDetector(engine, options), hello

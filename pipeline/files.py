@@ -57,16 +57,17 @@ class LineFile:
             self._file.close()
 
 
-def write_whole(path: Path, text: str, option: str = "--out") -> None:
-    """Writes `path`, which `option` named, whole or not at all.
+def write_whole(path: Path, content: str | bytes, option: str = "--out") -> None:
+    """Writes `path`, text as UTF-8, which `option` named, whole or not at all.
 
     Raises:
         OutputError: the system refuses; what was there before stays.
     """
     part = path.with_name(path.name + ".part")
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
-        with writing(path, option), part.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
+        with writing(path, option), part.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         with writing(path, option):

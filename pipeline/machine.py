@@ -53,7 +53,8 @@ def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
     """Yields the folders of this process's cgroups that `controller` obeys, each with all above it: all of them bind.
 
     A line of `own` is number:controllers:path; version 2 has the number 0 and no controllers. In a container the path
-    may be one that only its host knows; the top folder is then the container's own.
+    may be one that only its host knows; the top folder is then the container's own. Where several controllers of
+    version 1 share a folder, it may name them in another order than the line; a link then stands for each by itself.
     """
     try:
         lines = own.read_text().splitlines()
@@ -64,9 +65,10 @@ def _folders(cgroups: Path, own: Path, controller: str) -> Iterator[Path]:
         if controllers and controller not in controllers.split(","):
             continue
         parts = [part for part in path.split("/") if part not in ("", "..")]
-        top = cgroups / controllers if controllers else cgroups
-        for depth in range(len(parts) + 1):
-            yield top.joinpath(*parts[:depth])
+        tops = dict.fromkeys([cgroups / controllers, cgroups / controller] if controllers else [cgroups])
+        for top in tops:
+            for depth in range(len(parts) + 1):
+                yield top.joinpath(*parts[:depth])
 
 
 def _words(path: Path) -> list[str]:

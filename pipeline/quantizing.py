@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -19,8 +18,7 @@ from watchline.detectors.quantize_half import Half, halved
 from watchline.pipeline.compare import Candidate, CompareOptions, Comparison, compare
 from watchline.pipeline.compare_sample import Sample, chosen, spread, spread_apart
 from watchline.pipeline.files import writing
-from watchline.streams.errors import ModelError, StreamError
-from watchline.streams.images import IMAGE_SUFFIXES
+from watchline.streams.errors import ModelError
 
 To: TypeAlias = Literal["int8", "fp16", "bf16"]
 
@@ -81,7 +79,7 @@ class Attempt:
 
     @property
     def worth(self) -> float:
-        """By which of two attempts the better is told: recall and precision together."""
+        """By which of two attempts that will do the better is told: recall and precision together."""
         return self.comparison.boxes.recall + self.comparison.boxes.precision
 
 
@@ -116,7 +114,12 @@ class _Bench:
 
 
 def quantize(
-    name: str, network: Path, inputs: Sequence[str], options: QuantizeOptions, tried: Callable[[Attempt], None]
+    name: str,
+    network: Path,
+    inputs: Sequence[str],
+    options: QuantizeOptions,
+    tried: Callable[[Attempt], None],
+    say: Callable[[str], None],
 ) -> Attempt:
     """Returns the first int8 model that loses no more than it may, or else the one that loses least.
 
@@ -126,99 +129,146 @@ def quantize(
         inputs: files, folders or patterns, as `Sample` takes them.
         options: how.
         tried: told of each attempt.
+        say: told what is under way.
 
     Raises:
         ModelError: the model cannot be quantized, or finds nothing in the frames that it is compared on.
         StreamError: an input cannot be read, or there are too few frames.
+        UsageError: the model is quantized already.
     """
     size = options.compared.size
     calibrating, held_out = spread_apart(inputs, options.frames)
     bench = _Bench(name, network, options.recipe.runtime, held_out, options.compared)
     engine = OnnxEngine(network, "cpu")
-    calibrations = {0: Calibration(network, partial(_fed, engine, calibrating, size))}
+    plain = Fed(engine, calibrating, size)
+    calibrations = {0: Calibration(network, plain)}
+    say(f"calibrating with {_told(calibrating)}, comparing on {_told(held_out)}")
     if options.clusters:
+        calibrations[0].looks()  # only then is it known how many frames there are
         pool, _ = spread_apart(inputs, options.frames, _POOL)
-        looks = Calibration(network, partial(_fed, engine, pool, size)).looks()
-        count = sum(len(run) for sample in calibrating for run in sample.runs)
-        picked = chosen(pool, shared_out(clusters(looks, options.clusters), count))
-        calibrations[options.clusters] = Calibration(network, partial(_fed, engine, picked, size))
+        say(f"choosing from {_told(pool)}")
+        picked = _picked(network, Fed(engine, pool, size), pool, options.clusters, len(plain.came))
+        calibrations[options.clusters] = Calibration(network, Fed(engine, picked, size))
     attempts = []
     for keep in range(options.recipe.keep, KEPT_STEPS + 1 if options.search else options.recipe.keep + 1):
-        best = _best(calibrations, replace(options.recipe, keep=keep), engine.card, bench, tried)
+        tries = _tries(calibrations, replace(options.recipe, keep=keep), engine.card, bench, tried)
+        best = best_of(tries, options.max_loss)
         if best.loss <= options.max_loss:
             return best
         attempts.append(best)
     return min(attempts, key=lambda attempt: attempt.loss)
 
 
-def _best(
+def best_of(attempts: Sequence[Attempt], max_loss: float) -> Attempt:
+    """Returns the best of one or two attempts, with the other as its rival.
+
+    Of those that lose no more than they may it is the one of most worth, or else the one that loses least; of equal
+    ones the first.
+    """
+
+    def rank(attempt: Attempt) -> tuple[bool, float]:
+        will_do = attempt.loss <= max_loss
+        return will_do, attempt.worth if will_do else -attempt.loss
+
+    best, *rivals = sorted(attempts, key=rank, reverse=True)
+    return replace(best, rival=rivals[0]) if rivals else best
+
+
+def _picked(network: Path, fed: Fed, pool: Sequence[Sample], count: int, frames: int) -> list[Sample]:
+    """Returns `frames` frames of `pool`, which `fed` gives: as many of each of `count` clusters, if there are."""
+    looks = Calibration(network, fed).looks()
+    return chosen(pool, [fed.came[i] for i in shared_out(clusters(looks, count), frames)])
+
+
+def _tries(
     calibrations: dict[int, Calibration],
     recipe: Recipe,
     card: ModelCard,
     bench: _Bench,
     tried: Callable[[Attempt], None],
-) -> Attempt:
-    """Returns the best that a recipe gives with frames chosen by clusters and without, and what the other gave."""
+) -> list[Attempt]:
+    """Returns what a recipe gives without clusters, and with frames that were chosen by them if there are any."""
     attempts = []
     for count, calibration in calibrations.items():
         how = f"{recipe}, {count} clusters" if count else str(recipe)
         onnx = calibration.quantized(recipe, card)
         attempts.append(Attempt(how, onnx, bench.compared(onnx, "int8"), recipe, count))
         tried(attempts[-1])
-    attempts.sort(key=lambda attempt: attempt.worth, reverse=True)  # of equal ones that without clusters
-    return replace(attempts[0], rival=attempts[1]) if len(attempts) > 1 else attempts[0]
+    return attempts
 
 
 def halve(
-    name: str, network: Path, inputs: Sequence[str], to: Half, runtime: Runtime, frames: int, compared: CompareOptions
+    name: str,
+    network: Path,
+    inputs: Sequence[str],
+    to: Half,
+    runtime: Runtime,
+    frames: int,
+    compared: CompareOptions,
+    say: Callable[[str], None],
 ) -> Attempt:
     """Returns the model with weights of 16 bits, compared on `frames` of the inputs: nothing calibrates it.
+
+    Args:
+        name: of the model.
+        network: an ONNX file that has been vetted.
+        inputs: files, folders or patterns, as `Sample` takes them.
+        to: the kind of numbers.
+        runtime: what both run on.
+        frames: of all inputs together.
+        compared: how.
+        say: told what is under way.
 
     Raises:
         ModelError: it cannot be made, or the float model finds nothing in the frames.
         StreamError: an input cannot be read.
+        UsageError: the model is quantized already.
     """
     onnx = halved(network, to, OnnxEngine(network, "cpu").card)
     bench = _Bench(name, network, runtime, spread(inputs, frames), compared)
+    say(f"comparing on {_told(bench.held_out)}")
     return Attempt(f"{to} weights", onnx, bench.compared(onnx, to))
 
 
-def write(onnx: bytes, out: Path) -> None:
-    """Writes a model whole or not at all.
+def _told(samples: Sequence[Sample]) -> str:
+    """Returns in words how many frames there are at most, and of how many inputs."""
+    frames, inputs = sum(len(sample.numbers()) for sample in samples), len(samples)
+    return f"{frames} frame{'s' * (frames != 1)} of {inputs} input{'s' * (inputs != 1)}"
 
-    Raises:
-        OutputError: the system refuses.
+
+class Fed:
+    """Gives what the network sees of each frame, (1, 3, H, W) float32, at each call anew.
+
+    Attributes:
+        came: of each picture of the last call the place of its input among the samples, and its number in it. Inputs
+            may give fewer frames than they announce.
+
+    Args:
+        engine: that runs the network.
+        samples: the frames.
+        size: longest side of an input that is left open, pixels.
     """
-    part = out.with_name(f"{out.name}.part")
-    with writing(out):
-        try:
-            part.write_bytes(onnx)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
 
+    def __init__(self, engine: Engine, samples: Sequence[Sample], size: int) -> None:
+        self._engine = engine
+        self._samples = samples
+        self._size = size
+        self.came: list[tuple[int, int]] = []
 
-def inputs_of(spec: str) -> list[str]:
-    """Returns what a person named: a folder without images stands for the files in it."""
-    folder = Path(spec)
-    if not folder.is_dir():
-        return [spec]
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in files):
-        return [spec]
-    if not files:
-        raise StreamError(f"{spec}: the folder is empty; name one with clips or images")
-    return [str(path) for path in files]
+    def __call__(self) -> Iterator[F32]:
+        """Gives one picture after the other.
 
-
-def _fed(engine: Engine, samples: Sequence[Sample], size: int) -> Iterator[F32]:
-    """Gives what the network sees of each frame, (1, 3, H, W) float32."""
-    tap = _Tap(engine)
-    detector = NetworkDetector(tap, DetectorOptions(size=size))
-    for sample in samples:
-        for _, frame in sample.frames():
-            detector.detect([frame])
-            yield tap.seen
+        Raises:
+            StreamError: an input cannot be read.
+        """
+        self.came = []
+        tap = _Tap(self._engine)
+        detector = NetworkDetector(tap, DetectorOptions(size=self._size))
+        for place, sample in enumerate(self._samples):
+            for number, (_, frame) in zip(sample.numbers(), sample.frames(), strict=False):
+                detector.detect([frame])
+                self.came.append((place, number))
+                yield tap.seen
 
 
 class _Tap:

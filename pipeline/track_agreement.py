@@ -9,10 +9,10 @@ from typing import Final, Self
 
 import numpy as np
 
+from watchline.detectors.agreement import LOOSE_IOU
 from watchline.detectors.boxes import iou_matrix
 from watchline.trackers.tracks import Tracks
 
-_LEAST_IOU: Final = 0.5
 _LEAST_SHARE: Final = 0.5  # of the frames of a track
 
 
@@ -60,7 +60,7 @@ def agreement_of_tracks(a: Sequence[Tracks], b: Sequence[Tracks]) -> TrackAgreem
     for x, y in zip(a, b, strict=True):
         lives_a.update(x.track_id.tolist())
         lives_b.update(y.track_id.tolist())
-        for i, j in np.argwhere(iou_matrix(x.xyxy, y.xyxy) >= _LEAST_IOU):
+        for i, j in np.argwhere(iou_matrix(x.xyxy, y.xyxy) >= LOOSE_IOU):
             if x.class_id[i] == y.class_id[j]:
                 together[int(x.track_id[i]), int(y.track_id[j])] += 1
     taken_a: set[int] = set()

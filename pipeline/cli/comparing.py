@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchline.pipeline.cli.catalog_options import CacheOption, DeviceOption, JsonOption, MirrorOption
+from watchline.detectors.layout import FAMILIES
+from watchline.pipeline.cli.catalog_options import CacheOption, DeviceOption, FamilyOption, JsonOption, MirrorOption
 from watchline.pipeline.cli.progress import fetch_shown
 from watchline.streams.errors import UsageError
 
@@ -26,13 +27,17 @@ ConfOption = Annotated[float, typer.Option(min=0.01, max=1, help="Least score of
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="The model to go by: a name, or a file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The model that is compared to it.")],
-    clips: Annotated[list[str], typer.Option("--input", "-i", metavar="CLIP", help="A video or images; several, too.")],
+    clips: Annotated[
+        list[str],
+        typer.Option("--input", "-i", metavar="CLIP|DIR", help="Video, images, or a folder of either; several, too."),
+    ],
     cache: CacheOption,
     frames: Annotated[int, typer.Option(min=1, help="How many, in runs that lie evenly over the clips.")] = 200,
     imgsz: ImgszOption = 640,
     classes: ClassesOption = "",
     conf: ConfOption = 0.25,
     device: DeviceOption = "auto",
+    family: FamilyOption = "",
     mirror: MirrorOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -49,24 +54,27 @@ def compare(
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.pipeline.compare import CompareOptions
     from watchline.pipeline.compare import compare as compared
-    from watchline.pipeline.compare_sample import spread
+    from watchline.pipeline.compare_sample import inputs_of, spread
 
     options = CompareOptions(conf, checked_size(imgsz), split(classes))
-    side_a, side_b = (candidate(name, cache, mirror, device) for name in (a, b))
-    result = compared(side_a, side_b, spread(clips, frames), options)
+    if family and family not in FAMILIES:
+        raise UsageError(f"--family {family}: want one of {', '.join(FAMILIES)}")
+    inputs = [found for spec in clips for found in inputs_of(spec)]
+    side_a, side_b = (candidate(name, cache, mirror, device, family) for name in (a, b))
+    result = compared(side_a, side_b, spread(inputs, frames), options)
     if as_json:
         typer.echo(json.dumps(as_record(result), indent=2))
     else:
         show(result)
 
 
-def candidate(name: str, cache: Path, mirror: str, device: str) -> Candidate:
-    """Returns the model that `name` means, fetched and imported if need be."""
+def candidate(name: str, cache: Path, mirror: str, device: str, family: str) -> Candidate:
+    """Returns the model that `name` means, fetched and imported if need be; `family` is for one that does not say."""
     from watchline.pipeline.compare import Candidate
     from watchline.pipeline.model import load_model
 
     model = load_model(name, cache, partial(fetch_shown, cache=cache, mirror=mirror))
-    return Candidate(Path(name).name, model.onnx, device)
+    return Candidate(Path(name).name, model.onnx, device, family)
 
 
 def checked_size(imgsz: int) -> int:
@@ -117,6 +125,8 @@ def show(result: Comparison) -> None:
     a, b = result.a, result.b
     for side in (a, b):
         typer.echo(f"{side.name} ran on {side.runtime}, {side.provider}")
+        for change in side.fallbacks:
+            typer.echo(f"{side.name}: {change.left} gave way to {change.taken}: {change.reason}")
     typer.echo(
         f"{b.name} takes {_ratio(b.file_bytes, a.file_bytes)} of the file, {_ratio(b.cpu_ms, a.cpu_ms)} of the "
         f"processor and {_ratio(b.peak_bytes, a.peak_bytes)} of the memory of {a.name}"

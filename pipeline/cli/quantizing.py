@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from watchline.detectors.quantize import RUNTIMES
+from watchline.detectors.quantize import RUNTIMES, Recipe
 from watchline.detectors.quantize_half import HALVES
 from watchline.detectors.quantize_ranges import METHODS
 from watchline.detectors.runtime import load_openvino
@@ -23,7 +23,7 @@ from watchline.streams.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from watchline.pipeline.quantizing import Attempt
 
-_DEFAULT_METHOD: Final = "percentile"
+_DEFAULT_METHOD: Final = Recipe().method
 _KINDS: Final = ("int8", *HALVES)
 _DEFAULT_SIZE: Final = 640
 _NO_GAIN: Final = 0.95  # of the time of the float model
@@ -65,7 +65,10 @@ def quantize(
     ] = None,
     family: FamilyOption = "",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Else such as MODEL-int8.onnx, in the folder you are in.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Else such as MODEL-int8.onnx or MODEL-int8-openvino.onnx, in the folder you are in."
+        ),
     ] = None,
     imgsz: Annotated[
         str,
@@ -107,9 +110,10 @@ def quantize(
       watchline models quantize best.pt --calibrate shop.mp4 --imgsz 384x640 --method entropy --force
       watchline models quantize yolov8n --calibrate shop.mp4 --to fp16
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    from watchline.detectors.quantize import Recipe
     from watchline.pipeline.compare import CompareOptions
-    from watchline.pipeline.quantizing import QuantizeOptions, halve, inputs_of, write
+    from watchline.pipeline.compare_sample import inputs_of
+    from watchline.pipeline.files import write_whole
+    from watchline.pipeline.quantizing import QuantizeOptions, halve
     from watchline.pipeline.quantizing import quantize as quantized
 
     _check_kind(to, method, clusters, keep)
@@ -117,18 +121,18 @@ def quantize(
     recipe = Recipe(method or _DEFAULT_METHOD, keep or 0, runtime)  # type: ignore[arg-type]  # checked there
     if runtime == "openvino":
         load_openvino()  # says at once where it is not installed
-    network = _network(model, cache, mirror, family, fixed)
-    name, out = Path(model).name, out or Path(f"{Path(model).stem}-{to}.onnx")
-    compared = CompareOptions(conf, size, split(classes))
+    name, out = Path(model).name, _writable(out or _default_out(model, to, runtime), model)
     inputs = [found for spec in calibrate for found in inputs_of(spec)]
+    network = _network(model, cache, mirror, family, fixed)
+    compared = CompareOptions(conf, size, split(classes))
     if to == "int8":
         options = QuantizeOptions(recipe, keep is None, clusters or 0, frames, max_loss, compared)
-        best = quantized(name, network, inputs, options, _tell)
+        best = quantized(name, network, inputs, options, _tell, _note)
     else:
-        best = halve(name, network, inputs, to, recipe.runtime, frames, compared)  # type: ignore[arg-type]  # as checked
+        best = halve(name, network, inputs, to, recipe.runtime, frames, compared, _note)  # type: ignore[arg-type]  # as checked
     written = best.loss <= max_loss or force
     if written:
-        write(best.onnx, out)
+        write_whole(out, best.onnx)
     if as_json:
         typer.echo(json.dumps(_as_record(best, to, out if written else None), indent=2))
     else:
@@ -152,6 +156,31 @@ def _check_kind(to: str, method: str | None, clusters: int | None, keep: int | N
     useless = [name for name, value in given.items() if value is not None]
     if to in HALVES and useless:
         raise UsageError(f"--to {to}: nothing is calibrated, so {' and '.join(useless)} would do nothing; leave it out")
+
+
+def _default_out(model: str, to: str, runtime: str) -> Path:
+    """Returns where the result goes if nothing is said: what is made for another runtime has another name.
+
+    >>> _default_out("models/yolov8n.pt", "int8", "openvino").name
+    'yolov8n-int8-openvino.onnx'
+    """
+    made_for = f"-{runtime}" if to == "int8" and runtime != RUNTIMES[0] else ""
+    return Path(f"{Path(model).stem}-{to}{made_for}.onnx")
+
+
+def _writable(out: Path, model: str) -> Path:
+    """Returns `out`, if a file can be there that is not the model itself.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; name a file, such as {out / 'model-int8.onnx'}")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if out.exists() and Path(model).exists() and out.samefile(model):
+        raise UsageError(f"--out {out}: is the model itself; choose another name")
+    return out
 
 
 def _as_record(best: Attempt, to: str, out: Path | None) -> dict[str, object]:
@@ -192,6 +221,10 @@ def _judged(best: Attempt, rival: Attempt) -> str:
         f"watchline: {with_clusters.clusters} clusters {'pay' if best is with_clusters else 'do not pay'}: recall "
         f"{x.recall:.3f}, precision {x.precision:.3f}; without {y.recall:.3f}, {y.precision:.3f}"
     )
+
+
+def _note(text: str) -> None:
+    _say(f"watchline: {text}")
 
 
 def _tell(attempt: Attempt) -> None:

@@ -18,6 +18,7 @@ from tests.bench.found import Found, agreed, of_ultralytics, of_watchline, recal
 from tests.bench.process import Cost, measure
 from tests.bench.road import Round
 from tests.command import watchline
+from watchline.pipeline.bench import sheet
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux tells")
 LEFT, RIGHT = [0.0, 0.0, 10.0, 20.0], [50.0, 0.0, 60.0, 20.0]
@@ -40,17 +41,25 @@ def test_a_command_that_fails_tells_what_it_said() -> None:
         measure([sys.executable, "-c", "import sys; sys.exit('no luck')"], {})
 
 
-def test_work_of_the_command_is_not_that_of_others() -> None:
+def test_work_of_the_command_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two seconds all processors worked for 3.5, this process and its ended children for 2.5 of them."""
+    spent = iter([(100.0, 50.0, 7.0), (102.0, 53.5, 9.5)])  # the clock, all processors, this process
+    monkeypatch.setattr(sheet, "_spent", lambda: next(spent))
+    assert measure([sys.executable, "-S", "-c", ""]).others == 0.5
+
+
+def test_the_work_of_ended_children_is_this_process_s_own() -> None:
+    before = sheet._spent()[2]
     cost = measure([sys.executable, "-c", "import time\nwhile time.process_time() < 0.4: pass"])
-    assert cost.cpu_s > 0.2
-    assert cost.others < (psutil.cpu_count() or 1) - cost.cpu_s / cost.wall_s + 0.2
+    assert cost.cpu_s >= 0.4
+    assert sheet._spent()[2] - before >= 0.4
 
 
 @LINUX
 def test_a_busy_process_works_on_its_core_and_is_ended() -> None:
     core = min(psutil.Process().cpu_affinity())
     with Spinner(core) as spinner:
-        (child,) = psutil.Process().children()
+        child = psutil.Process(spinner._process.pid)
         assert child.cpu_affinity() == [core]
         time.sleep(0.5)
         assert spinner.cores() > 0.05

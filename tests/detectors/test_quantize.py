@@ -123,6 +123,31 @@ def test_nodes_without_names_and_an_old_opset_are_no_hindrance(tmp_path: Path) -
     assert OnnxEngine(_quantized(small, Recipe()), "cpu").card.family == "yolov8"
 
 
+def test_constants_that_are_listed_as_inputs_are_folded_all_the_same(tmp_path: Path) -> None:
+    small = write_small_network(tmp_path / "small.onnx", listed=True)
+    graph = onnx.load(_quantized(small, Recipe("minmax"))).graph
+    assert [value.name for value in graph.input] == ["images"]
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    before, after = OnnxEngine(small, "cpu"), OnnxEngine(small.with_name("int8.onnx"), "cpu")
+    for picture in _pictures():
+        assert np.abs(after.run(picture)[0][:, 4:] - before.run(picture)[0][:, 4:]).max() < 0.1
+
+
+def test_a_model_that_is_quantized_already_is_refused(small: Path) -> None:
+    made = _quantized(small, Recipe("minmax"))
+    with pytest.raises(UsageError, match=r"int8.onnx: is quantized already \(int8: minmax\); give the float model"):
+        Calibration(made, _pictures)
+
+
+def test_what_the_quantizer_refuses_is_an_error_of_the_model(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise ValueError("Quantization parameters are not specified for param gate.\nMore on the next line.")
+
+    monkeypatch.setattr("onnxruntime.quantization.QDQQuantizer.quantize_model", refuse)
+    with pytest.raises(ModelError, match=r"small.onnx: cannot be quantized: Quantization parameters are not specified"):
+        _quantized(small, Recipe())
+
+
 def test_the_walk_from_the_outputs_stops_at_the_last_convolutions(small: Path) -> None:
     graph = onnx.load(small).graph
     names = {"Reshape.rows", "Split.places", "Mul.boxes", "Sigmoid.scores", "Concat.output0"}

@@ -80,6 +80,31 @@ def test_a_weight_too_large_for_fp16_is_refused_with_what_would_do(tmp_path: Pat
     assert halved(large, "bf16", CARD)
 
 
+@pytest.mark.parametrize("to", HALVES)
+def test_constants_that_are_listed_as_inputs_are_halved_too(tmp_path: Path, to: Half) -> None:
+    small = write_small_network(tmp_path / "small.onnx", listed=True)
+    before, after = open_engine(small, "cpu").run(PICTURE)[0], open_engine(_halved(small, to), "cpu").run(PICTURE)[0]
+    assert np.abs(after[:, 4:] - before[:, 4:]).max() < 1e-2
+
+
+def test_weights_that_work_boxes_out_stay_float32(small: Path) -> None:
+    """An expectation over what a softmax gives, as YOLOv8 works distances out."""
+    model = onnx.load(small)
+    graph = model.graph
+    graph.node[-1].output[0] = "made"
+    graph.node.append(onnx.helper.make_node("Softmax", ["made"], ["chances"], axis=1))
+    graph.node.append(onnx.helper.make_node("Unsqueeze", ["chances", "last"], ["picture"]))
+    graph.node.append(onnx.helper.make_node("MatMul", ["picture", "distances"], ["output0"]))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([3], np.int64), "last"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 7), np.float32), "distances"))
+    del graph.output[:]
+    graph.output.append(onnx.helper.make_tensor_value_info("output0", TensorProto.FLOAT, None))
+    onnx.save(model, small)
+    kinds = {tuple(t.dims): t.data_type for t in onnx.load(_halved(small, "fp16")).graph.initializer}
+    assert kinds[1, 7] == TensorProto.FLOAT
+    assert kinds[4, 3, 8, 8] == TensorProto.FLOAT16
+
+
 def test_a_network_without_weights_is_refused(tiny: Path) -> None:
     with pytest.raises(ModelError, match=r"tiny.onnx: has no weights to store in 16 bits"):
         halved(tiny, "fp16", CARD)

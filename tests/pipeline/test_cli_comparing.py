@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.clips import Clip, write_clip
-from tests.command import watchline, write_constant_model, write_tiny_model
+from tests.command import watchline, write_constant_model, write_tiny_face_model, write_tiny_model
+from watchline.detectors.boxes import F32
 from watchline.detectors.card import ModelCard
+from watchline.detectors.engine import Engine, OnnxEngine
+from watchline.detectors.fallback import FallbackEngine
+from watchline.pipeline import compare_side
 from watchline.pipeline.compare import Candidate, CompareOptions, Side
-from watchline.pipeline.compare_sample import RUN_FRAMES, Sample, chosen, spread, spread_apart
+from watchline.pipeline.compare_sample import RUN_FRAMES, Sample, chosen, inputs_of, spread, spread_apart
 from watchline.pipeline.track_agreement import TrackAgreement, agreement_of_tracks
-from watchline.streams.errors import ModelError
+from watchline.streams.errors import ModelError, StreamError
 from watchline.streams.opening import open_source
 from watchline.trackers.tracks import Tracks
 
@@ -55,6 +64,81 @@ def test_what_ran_each_side_is_named_with_its_precision(tiny: Path, clip: Path, 
     done = watchline(*command, "--device", "openvino-f32")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(", OpenVINO CPU f32") == 2
+
+
+def test_a_device_that_gave_way_is_named_with_the_one_that_took_over(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "openvino.py").write_text("raise ImportError")
+    command = ("models", "compare", tiny, tiny, "--input", clip, "--frames", "2", "--cache", tmp_path)
+    done = watchline(*command, "--device", "openvino,cpu", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("tiny.onnx: openvino gave way to cpu: OpenVINO is not installed") == 2
+
+
+def test_a_side_says_after_each_frame_what_runs_now(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(OnnxEngine):
+        calls = 0
+
+        def run(self, batch: F32) -> tuple[F32, ...]:
+            self.calls += 1
+            if self.calls > 2:  # the first frame is looked at twice
+                raise ModelError("out of memory")
+            return super().run(batch)
+
+    def opened(*_: object) -> Engine:
+        return FallbackEngine([("first", lambda: Failing(tiny, "cpu")), ("second", lambda: OnnxEngine(tiny, "cpu"))])
+
+    asked = json.dumps(compare_side.Asked(sequence=0, pts_s=0.0, height=2, width=2)).encode() + b"\n" + bytes(12)
+    sink = io.BytesIO()
+    monkeypatch.setattr(compare_side, "open_engine", opened)
+    monkeypatch.setattr(compare_side, "return_memory_early", lambda: None)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(2 * asked)))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=sink))
+    job = compare_side.Job(network=str(tiny), family="", device="cpu", least_score=0.05, size=32, classes=[])
+    assert compare_side.main(json.dumps(job)) == 0
+    sink.seek(0)
+    sink.readline()
+    answers = []
+    while line := sink.readline():
+        answers.append(json.loads(line))
+        compare_side.read_found(answers[-1], sink)
+    assert [answer["ran"]["fallbacks"] for answer in answers] == [[], [["first", "second", "out of memory"]]]
+
+
+def test_a_family_is_for_the_side_that_does_not_say_it(clip: Path, tmp_path: Path) -> None:
+    said, silent = write_tiny_face_model(tmp_path / "said.onnx", LEFT), tmp_path / "silent.onnx"
+    card = ModelCard("yolov8", "face", ("face",), (8, 16, 32), keypoints=(5, 3))
+    rows = [(8, 16, 8, 16, 0.8, *15 * [0.5]), *20 * [20 * (0.0,)]]  # as many boxes as an input of 32x32 has cells
+    network = onnx.load(write_constant_model(silent, card, rows))
+    del network.metadata_props[:]
+    onnx.save(network, silent)
+    found = _compared(said, silent, clip, tmp_path, "--frames", "2", "--family", "yolov8-face")
+    assert found["boxes"]["matched"] == 2
+    command = ("models", "compare", said, silent, "--input", clip, "--cache", tmp_path)
+    without, unknown = watchline(*command), watchline(*command, "--family", "yolov99")
+    assert (without.returncode, "--family" in without.stderr) == (1, True)
+    assert (unknown.returncode, "--family yolov99: want one of" in unknown.stderr) == (2, True)
+
+
+def test_a_folder_of_clips_is_compared_on_all_its_clips(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (folder / name).write_bytes(clip.read_bytes())
+    assert _compared(tiny, tiny, folder, tmp_path, "--frames", "8")["runs"] == 2
+
+
+def test_a_folder_of_images_and_clips_is_refused_and_labels_are_passed_over(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.txt", "labels.json"):
+        (tmp_path / name).touch()
+    assert inputs_of(str(tmp_path)) == [str(tmp_path)]
+    (tmp_path / "yard.mp4").touch()
+    with pytest.raises(StreamError, match=r"holds images \(a.jpg\) and clips \(yard.mp4\)"):
+        inputs_of(str(tmp_path))
+    (tmp_path / "a.jpg").unlink()
+    assert inputs_of(str(tmp_path)) == [str(tmp_path / "yard.mp4")]
+    (tmp_path / "yard.mp4").unlink()
+    with pytest.raises(StreamError, match="holds no clips and no images"):
+        inputs_of(str(tmp_path))
 
 
 def test_a_model_that_looks_elsewhere_finds_nothing_of_the_other(clip: Path, tmp_path: Path) -> None:
@@ -109,6 +193,7 @@ def test_models_without_a_class_in_common_are_refused(tiny: Path, clip: Path, tm
     assert "tiny.onnx finds person, car, plates.onnx finds plate: they have no class in common" in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
 def test_a_side_whose_process_dies_is_an_error_and_leaves_none_behind(tiny: Path, clip: Path) -> None:
     source = open_source(str(clip))
     frame = source.read()
@@ -117,9 +202,12 @@ def test_a_side_whose_process_dies_is_an_error_and_leaves_none_behind(tiny: Path
     side = Side(Candidate("tiny", tiny, "cpu"), CompareOptions())
     side.found.detections.append([])
     side.detect(frame)
-    side.close()
-    with pytest.raises((ModelError, ValueError)):
+    side._process.kill()
+    side._process.wait()
+    with pytest.raises(ModelError, match=r"tiny: (its process ended while|the process that runs it ended without)"):
         side.detect(frame)
+    side.close()
+    assert side._process.returncode == -signal.SIGKILL
 
 
 def _numbers(samples: list[Sample]) -> list[list[int]]:
@@ -142,10 +230,18 @@ def test_a_clip_with_fewer_frames_than_wanted_is_one_run(clip: Path) -> None:
     assert spread([str(clip)], 500) == [Sample(str(clip), (range(40),))]
 
 
-def test_the_frames_of_a_clip_that_does_not_say_its_length_are_counted(tmp_path: Path) -> None:
+def test_a_clip_that_does_not_say_how_many_frames_it_has_is_sampled_over_its_whole_length(tmp_path: Path) -> None:
     clip = str(write_clip(tmp_path / "short.mkv", Clip(frames=20)))
     with closing(open_source(clip)) as source:
         assert source.info.frames is None
+    assert spread([clip], 500) == [Sample(clip, (range(20),))]
+    assert spread([clip], 1) == [Sample(clip, (range(9, 10),))]  # from how long it is
+
+
+def test_the_frames_of_a_clip_that_says_nothing_of_its_length_are_counted(tmp_path: Path) -> None:
+    clip = str(write_clip(tmp_path / "bare.h264", Clip(frames=20)))
+    with closing(open_source(clip)) as source:
+        assert (source.info.frames, source.info.duration_s) == (None, None)
     assert spread([clip], 500) == [Sample(clip, (range(20),))]
     assert spread([clip], 1) == [Sample(clip, (range(4, 5),))]  # it looks no further than ten for one
 
@@ -153,15 +249,15 @@ def test_the_frames_of_a_clip_that_does_not_say_its_length_are_counted(tmp_path:
 def test_frames_that_calibrate_are_never_those_that_compare(clip: Path) -> None:
     calibrating, held_out = spread_apart([str(clip)], 20)
     assert _numbers(held_out) == [list(range(30, 40))]
-    assert _numbers(calibrating) == [list(range(0, 30, 3))]
+    assert _numbers(calibrating) == [list(range(1, 30, 3))]
     pool, same = spread_apart([str(clip)], 20, pool=4)
     assert _numbers(pool) == [list(range(30))]
     assert same == held_out
-    assert _numbers(chosen(pool, [0, 7, 29])) == [[0, 7, 29]]
+    assert _numbers(chosen(pool, [(0, 0), (0, 7), (0, 29)])) == [[0, 7, 29]]
 
 
-def test_pictures_are_chosen_by_their_place_among_those_of_all_clips() -> None:
-    assert chosen([Sample("a", (range(3),)), Sample("b", (range(4, 6),))], [2, 3]) == [
+def test_frames_are_chosen_by_the_place_of_their_clip_and_their_number() -> None:
+    assert chosen([Sample("a", (range(3),)), Sample("b", (range(4, 6),))], [(0, 2), (1, 4)]) == [
         Sample("a", (range(2, 3),)),
         Sample("b", (range(4, 5),)),
     ]

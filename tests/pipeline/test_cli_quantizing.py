@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
+import cv2
+import numpy as np
 import onnx
 import pytest
 
 from tests.command import watchline
 from tests.detectors.small_network import CARD, write_small_network
 from watchline.detectors.card import ModelCard
+from watchline.detectors.engine import OnnxEngine
+from watchline.pipeline.compare_sample import chosen, spread
+from watchline.pipeline.quantizing import Attempt, Fed, best_of
+
+if TYPE_CHECKING:
+    from watchline.pipeline.compare import Comparison
 
 OUTLIER = 1e5  # in the same tensor as what matters: 256 steps over both leave nothing of it
 
@@ -54,7 +64,9 @@ def test_more_is_kept_in_float_until_the_loss_is_small_enough(clip: Path, tmp_pa
     command = quantizing(small, clip, out, tmp_path)
     done = watchline(*command, "--method", "minmax", "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("minmax: recall 0.000")
+    first, second, *_ = done.stderr.splitlines()
+    assert first == "watchline: calibrating with 20 frames of 1 input, comparing on 20 frames of 1 input"
+    assert second.startswith("minmax: recall 0.000")
     assert json.loads(done.stdout)["recipe"]["keep"] > 0
     assert out.is_file()
 
@@ -88,8 +100,9 @@ def test_clusters_are_tried_beside_plain_calibration_and_what_they_brought_is_sa
     done = watchline(*quantizing(small, clip, out, tmp_path), "--clusters", "2", "--frames", "12", "--json")
     assert done.returncode == 0, done.stderr
     said = done.stderr.splitlines()
-    assert said[0].startswith("percentile: recall 1.000")
-    assert said[1].startswith("percentile, 2 clusters: recall 1.000")
+    assert said[1] == "watchline: choosing from 24 frames of 1 input"
+    assert said[2].startswith("percentile: recall 1.000")
+    assert said[3].startswith("percentile, 2 clusters: recall 1.000")
     assert "watchline: 2 clusters do not pay: recall 1.000, precision 1.000; without 1.000, 1.000" in said
     record = json.loads(done.stdout)
     assert (record["clusters"], record["rival"]["clusters"]) == (0, 2)
@@ -97,12 +110,16 @@ def test_clusters_are_tried_beside_plain_calibration_and_what_they_brought_is_sa
 
 def test_a_model_for_openvino_is_compared_on_openvino_with_float32(clip: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    small, out = write_small_network(tmp_path / "small.onnx"), tmp_path / "made.onnx"
+    small = write_small_network(tmp_path / "small.onnx")
     done = watchline(
-        *quantizing(small, clip, out, tmp_path), "--runtime", "openvino", "--frames", "8", "--keep", "0", "--json"
+        *("models", "quantize", small, "--calibrate", clip, "--cache", tmp_path, "--imgsz", "64", "--json"),
+        *("--runtime", "openvino", "--frames", "8", "--keep", "0"),
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
+    assert record["out"] == "small-int8-openvino.onnx"
+    assert (tmp_path / record["out"]).is_file()
     assert record["a"]["provider"] == "OpenVINO CPU f32"
     assert record["b"]["provider"].startswith("OpenVINO CPU")
     assert record["recipe"]["runtime"] == "openvino"
@@ -131,8 +148,87 @@ def test_what_cannot_be_quantized_is_said_on_one_line(
     small = write_small_network(tmp_path / "small.onnx")
     done = watchline("models", "quantize", small, "--calibrate", clip, "--cache", tmp_path, *options, cwd=tmp_path)
     assert done.returncode == code
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    *under_way, last = done.stderr.splitlines()
+    assert words in last
+    assert all(line.startswith("watchline: calibrating with") for line in under_way)
+
+
+def test_a_result_where_none_can_be_is_refused_before_any_work(clip: Path, tmp_path: Path) -> None:
+    small = write_small_network(tmp_path / "small.onnx")
+    before = small.read_bytes()
+    for out, words in (
+        (small, "is the model itself; choose another name"),
+        (tmp_path, "is a folder; name a file, such as"),
+        (tmp_path / "nowhere" / "made.onnx", "there is no folder"),
+    ):
+        done = watchline(*quantizing(small, clip, out, tmp_path))
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert f"--out {out}: {words}" in done.stderr
+    assert small.read_bytes() == before
+
+
+def test_a_quantized_model_is_not_quantized_again(clip: Path, tmp_path: Path) -> None:
+    small, made = write_small_network(tmp_path / "small.onnx"), tmp_path / "made.onnx"
+    assert watchline(*quantizing(small, clip, made, tmp_path), "--keep", "0", "--frames", "8").returncode == 0
+    for to in ("int8", "fp16"):
+        done = watchline(*quantizing(made, clip, tmp_path / "again.onnx", tmp_path), "--to", to)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert "made.onnx: is quantized already (int8: percentile); give the float model" in done.stderr
+
+
+def test_one_image_is_too_few(tmp_path: Path) -> None:
+    small, (image,) = write_small_network(tmp_path / "small.onnx"), _images(tmp_path / "one", 1)
+    done = watchline(*quantizing(small, image, tmp_path / "made.onnx", tmp_path))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "too few frames" in done.stderr
+    assert "give a folder or a clip of at least 2 frames" in done.stderr
+
+
+def _images(folder: Path, count: int) -> list[Path]:
+    """Writes pictures that differ."""
+    folder.mkdir()
+    paths = [folder / f"{number:02}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        cv2.imwrite(str(path), np.full((64, 64, 3), 255 * number // count, np.uint8))
+    return paths
+
+
+def test_clusters_choose_from_what_inputs_give_not_from_what_they_announce(tmp_path: Path) -> None:
+    small, images = write_small_network(tmp_path / "small.onnx"), _images(tmp_path / "first", 20)
+    for path in images[2:12]:
+        path.write_bytes(b"no image")
+    _images(tmp_path / "second", 20)
+    folders = [str(tmp_path / "first"), str(tmp_path / "second")]
+    samples = spread(folders, 40)
+    fed = Fed(OnnxEngine(small, "cpu"), samples, 64)
+    pictures = [float(picture.mean()) for picture in fed()]
+    assert len(pictures) == len(fed.came) == 30
+    again = Fed(OnnxEngine(small, "cpu"), chosen(samples, [fed.came[i] for i in (3, 10, 29)]), 64)
+    assert [float(picture.mean()) for picture in again()] == [pictures[3], pictures[10], pictures[29]]
+
+
+def _attempt(how: str, recall: float, precision: float) -> Attempt:
+    boxes = SimpleNamespace(recall=recall, precision=precision)
+    return Attempt(how, b"", cast("Comparison", SimpleNamespace(boxes=boxes)))
+
+
+@pytest.mark.parametrize(
+    ("plain", "clustered", "best"),
+    [
+        ((0.985, 0.90), (0.970, 0.99), "plain"),  # one alone loses little enough, though both together are less
+        ((0.970, 0.99), (0.985, 0.90), "clustered"),
+        ((0.985, 0.90), (0.981, 0.95), "clustered"),  # both do: recall and precision count
+        ((0.90, 0.99), (0.95, 0.80), "clustered"),  # neither does: the one that loses least
+        ((0.99, 0.99), (0.99, 0.99), "plain"),
+    ],
+)
+def test_of_two_attempts_that_which_loses_too_much_is_never_the_better(
+    plain: tuple[float, float], clustered: tuple[float, float], best: str
+) -> None:
+    found = best_of([_attempt("plain", *plain), _attempt("clustered", *clustered)], 0.02)
+    assert found.how == best
+    assert found.rival is not None
+    assert found.rival.how != best
 
 
 def test_a_folder_of_clips_is_all_its_clips(clip: Path, tmp_path: Path) -> None:

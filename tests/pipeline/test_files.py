@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from watchline.pipeline.files import LineFile
+from watchline.pipeline.files import LineFile, write_whole
 from watchline.streams.errors import OutputError
 
 
@@ -24,6 +24,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=r"file/a\.txt: cannot write \(not a directory\)"):
         LineFile(tmp_path / "file" / "a.txt")
+
+
+def test_bytes_and_text_are_written_whole(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.bin", b"\x00\xff\n")
+    write_whole(tmp_path / "a.txt", "zwölf\udcff\n")
+    assert (tmp_path / "a.bin").read_bytes() == b"\x00\xff\n"
+    assert (tmp_path / "a.txt").read_bytes() == "zwölf\\udcff\n".encode()
 
 
 _FULL_DISK = """

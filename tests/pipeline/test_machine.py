@@ -67,6 +67,12 @@ def test_a_quota_of_the_first_version_of_cgroups_counts(tmp_path: Path, quota: s
     assert usable_cpus(*cgroups(tmp_path, own, **files)) == cpus
 
 
+@pytest.mark.usefixtures("eight_cpus")
+def test_a_controller_counts_in_whatever_order_those_of_its_folder_are_named(tmp_path: Path) -> None:
+    files = {"cpu__job__cpu_dot_cfs_quota_us": "200000", "cpu__job__cpu_dot_cfs_period_us": "100000"}
+    assert usable_cpus(*cgroups(tmp_path, "2:cpuacct,cpu:/job\n", **files)) == 2
+
+
 def test_without_a_cgroup_the_affinity_stands(tmp_path: Path) -> None:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert usable_cpus(tmp_path / "missing", tmp_path / "missing") == cpus
