@@ -114,6 +114,7 @@ def measure(clip: Path, network: Path, device: str) -> tuple[str, dict[str, floa
             video.close()
         tables.close()
         source.close()
+    assert frames > _WARM, f"{clip} has {frames} frames; the first {_WARM} do not count"
     assert album.track_count, "nothing was found: what would the times be worth?"
     return engine.info.provider, {part: 1e3 * costs.cpu_s[part] / (frames - _WARM) for part in PARTS}
 
