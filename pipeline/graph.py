@@ -8,7 +8,6 @@ Nothing here knows files, models or screens: a source, a detector, a tracker and
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from watchline.pipeline.companions import Companion
 from watchline.pipeline.findings import Findings
 from watchline.pipeline.stopwatch import Stopwatch
 from watchline.streams.frame import Frame
+from watchline.streams.rate import FixedRate
 from watchline.streams.source import Source
 from watchline.trackers.tracker import Tracker
 from watchline.trackers.tracks import Tracks
@@ -69,26 +69,11 @@ class Sampling:
         return max(self.every / fps, 1 / self.fps if self.fps else 0.0)
 
     def chooser(self) -> Callable[[int, float], bool]:
-        """Returns a function of a frame's index and pts_s, to be asked for each frame in order: is it processed?
-
-        At a limited rate the first frame of each period counts, on a fixed grid, so the mean rate holds; a tenth of a
-        period of slack forgives containers that round their times.
-        """
-        start_s: float | None = None
-        last_period = -1
+        """Returns a function of a frame's index and pts_s, to be asked for each frame in order: is it processed?"""
+        rate = FixedRate(self.fps)
 
         def chooses(index: int, pts_s: float) -> bool:
-            nonlocal start_s, last_period
-            if index % self.every:
-                return False
-            if not self.fps:
-                return True
-            start_s = pts_s if start_s is None else start_s
-            period = math.floor((pts_s - start_s) * self.fps + 0.1)
-            if period <= last_period:
-                return False
-            last_period = period
-            return True
+            return index % self.every == 0 and rate.chooses(pts_s)
 
         return chooses
 

@@ -27,7 +27,7 @@ class ClockSource(StrEnum):
     """Where `Frame.captured_at` comes from."""
 
     RTCP = "rtcp"  # the camera's own clock, by RTCP sender reports
-    FIRST_FRAME = "first-frame"  # the arrival of the first frame, plus pts
+    ARRIVAL = "arrival"  # when the earliest of the last frames came, plus pts: late by the road's constant delay
     FILE = "file"  # the recording's own start time, or the file's time where it has none, plus pts
 
 
@@ -41,9 +41,11 @@ class Picture:
         width: columns of the full picture.
         pixel_format: layout of `planes`.
         planes: uint8 arrays as `pixel_format` says, read only, without row padding; empty for `OTHER`.
+        matrix: code of the YUV matrix by ITU-T H.273; 2 is untold.
+        full_range: luma runs from 0 to 255, not from 16 to 235.
     """
 
-    __slots__ = ("_convert", "_lock", "_rgb", "height", "pixel_format", "planes", "width")
+    __slots__ = ("_convert", "_lock", "_rgb", "full_range", "height", "matrix", "pixel_format", "planes", "width")
 
     def __init__(
         self,
@@ -52,11 +54,15 @@ class Picture:
         pixel_format: PixelFormat,
         planes: tuple[U8, ...],
         convert: Callable[[], U8],
+        matrix: int = 2,
+        full_range: bool = False,
     ) -> None:
         self.height = height
         self.width = width
         self.pixel_format = pixel_format
         self.planes = planes
+        self.matrix = matrix
+        self.full_range = full_range
         self._convert = convert
         self._rgb: U8 | None = None
         self._lock = threading.Lock()
@@ -91,6 +97,7 @@ class Frame:
         captured_at: wall clock, UTC seconds since the epoch.
         clock: where `captured_at` comes from.
         picture: the pixels.
+        clock_error_s: how far `captured_at` may be off, estimated, seconds; 0 where a recording is its own clock.
     """
 
     camera: str
@@ -99,6 +106,7 @@ class Frame:
     captured_at: float
     clock: ClockSource
     picture: Picture
+    clock_error_s: float = 0.0
 
     @property
     def height(self) -> int:

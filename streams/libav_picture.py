@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MATRICES = (0, 1, 2, 4, 5, 6, 7, 9)  # of ITU-T H.273, that swscale knows; it refuses a picture with any other
 _UNSPECIFIED = 2
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _PLANAR = {"yuv420p": PixelFormat.I420, "yuvj420p": PixelFormat.I420, "nv12": PixelFormat.NV12}
 
 
@@ -34,7 +35,16 @@ class Converter:
         turns = quarter_turns(frame)
         height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
         pixel_format = PixelFormat.OTHER if turns else _PLANAR.get(frame.format.name, PixelFormat.OTHER)
-        return Picture(height, width, pixel_format, _planes(frame, pixel_format), partial(self.rgb, frame, turns))
+        full_range = int(frame.color_range) == _FULL_RANGE or frame.format.name.startswith("yuvj")
+        return Picture(
+            height,
+            width,
+            pixel_format,
+            _planes(frame, pixel_format),
+            partial(self.rgb, frame, turns),
+            int(frame.colorspace),
+            full_range,
+        )
 
     def rgb(self, frame: VideoFrame, turns: int) -> U8:
         """Returns (H, W, 3) uint8 RGB, read only, equal to what OpenCV's VideoCapture gives (as BGR)."""

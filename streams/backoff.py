@@ -1,0 +1,35 @@
+"""How long to wait before the next try: longer after each failure, never in step with other cameras."""
+
+from __future__ import annotations
+
+from random import Random
+
+
+class Backoff:
+    """Delays that double from `least_s` to `most_s`, each moved by up to a fifth; a healthy connection starts anew.
+
+    >>> backoff = Backoff(Random(0), least_s=1.0, most_s=4.0)
+    >>> [round(backoff.failed(healthy_s=0.0)) for _ in range(5)]
+    [1, 2, 4, 4, 4]
+    """
+
+    def __init__(
+        self, random: Random, least_s: float = 1.0, most_s: float = 30.0, healthy_after_s: float = 60.0
+    ) -> None:
+        self._random = random
+        self._least_s = least_s
+        self._most_s = most_s
+        self._healthy_after_s = healthy_after_s
+        self._tries = 0
+
+    def failed(self, healthy_s: float) -> float:
+        """Returns the delay before the next try, seconds.
+
+        Args:
+            healthy_s: for how long the connection that failed now had given pictures.
+        """
+        if healthy_s >= self._healthy_after_s:
+            self._tries = 0
+        delay_s = min(self._most_s, self._least_s * 2.0 ** min(self._tries, 30))
+        self._tries += 1
+        return min(self._most_s, max(self._least_s, delay_s * self._random.uniform(0.8, 1.2)))

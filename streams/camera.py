@@ -1,0 +1,250 @@
+"""One supervised camera: connects, reads, watches, and connects again, for as long as it is wanted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+from types import TracebackType
+from typing import Protocol
+
+from watchline.streams.backoff import Backoff
+from watchline.streams.camera_settings import CameraSettings
+from watchline.streams.connection import Arrival, Connect, Connection
+from watchline.streams.failure import CameraError, Reason
+from watchline.streams.frame import Frame, Picture
+from watchline.streams.knock import Knock
+from watchline.streams.ledger import Count, Drop, Ledger
+from watchline.streams.libav import FALLBACK_FPS
+from watchline.streams.live_clock import LiveClock, Stamp
+from watchline.streams.rate import FixedRate
+from watchline.streams.source import SourceInfo
+from watchline.streams.still import StillWatch
+
+_log = logging.getLogger(__name__)
+
+
+class CameraState(StrEnum):
+    """What a camera does now."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    FROZEN = "frozen"  # connected, but the picture is the same again and again
+    OFFLINE = "offline"  # waiting for the next try
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraEvent:
+    """A camera's state changed.
+
+    Attributes:
+        camera: its name.
+        state: from now on.
+        at_s: when, on the monotonic clock.
+        reason: why it gives no picture; None while it does, and before the first try.
+        sentence: the same for a person, without credentials; what connects and decodes where it is live.
+        retry_s: until the next try, seconds; 0 where none is waited for.
+        info: what the stream says of itself, where it is live.
+    """
+
+    camera: str
+    state: CameraState
+    at_s: float
+    reason: Reason | None = None
+    sentence: str = ""
+    retry_s: float = 0.0
+    info: SourceInfo | None = None
+
+
+class FrameOutlet(Protocol):
+    """Takes frames that were counted as received, and counts what becomes of them."""
+
+    def put(self, frame: Frame) -> None:
+        """Takes one frame."""
+
+
+class Camera:
+    """Reads one camera in a thread of its own until it is stopped.
+
+    Failures never end it: each is told to `listener` with its reason, and the next try waits 1 s, 2 s, ... 30 s, less
+    when a host that had not answered begins to. A picture that stays the very same is a failure too: frames are
+    dropped as frozen, the connection is made anew at those same intervals, and the first new picture ends it.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        outlet: FrameOutlet,
+        ledger: Ledger,
+        connect: Connect,
+        listener: Callable[[CameraEvent], None],
+        random: Random | None = None,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            settings: which camera, and what is wanted of it.
+            outlet: where its frames go.
+            ledger: where they are counted.
+            connect: opens a connection.
+            listener: told of each change of state, in the camera's thread.
+            random: moves the intervals between tries.
+        """
+        self._settings = settings
+        self._outlet = outlet
+        self._ledger = ledger
+        self._connect = connect
+        self._listener = listener
+        self._backoff = Backoff(random or Random())  # noqa: S311  # only keeps cameras out of step
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"camera-{settings.camera}", daemon=True)
+        self._clock = LiveClock()
+        self._still = StillWatch()
+        self._rate = FixedRate(settings.fps)
+        self._state = CameraState.STOPPED
+        self._live_since_s: float | None = None  # of this connection
+        self._undecodable_before = 0  # of earlier connections
+        self._reconnect_s = float("inf")  # when a frozen connection is made anew, monotonic
+
+    def start(self) -> None:
+        """Begins to connect."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks it to end; it does within a frame, or within the time-out that it waits in."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for its end after `stop()`; returns whether it has ended."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        failure: CameraError | None = None
+        while not self._stop.is_set():
+            self._enter(CameraState.CONNECTING, failure.reason if failure else None)
+            failure = self._connect_and_read()
+            if failure is None:
+                break
+            self._ledger.add(Count.FAILURES)
+            if failure.reason is Reason.FROZEN:
+                continue  # it waited while it was connected
+            self._still = StillWatch()
+            healthy_s = time.monotonic() - self._live_since_s if self._live_since_s is not None else 0.0
+            delay_s = self._backoff.failed(healthy_s)
+            self._enter(CameraState.OFFLINE, failure.reason, str(failure), delay_s)
+            self._wait(delay_s)
+        self._enter(CameraState.STOPPED)
+
+    def _connect_and_read(self) -> CameraError | None:
+        """Returns why the connection ended, or None once asked to stop."""
+        self._live_since_s = None
+        try:
+            with closing(self._connect(self._settings)) as connection:
+                self._read(connection)
+        except CameraError as error:
+            return CameraError(error.reason, self._settings.address.redact(str(error)))
+        except Exception as error:  # noqa: BLE001  # a defect must not end the camera, nor show what it may not
+            text = self._settings.address.redact(f"{type(error).__name__}: {error}")
+            _log.exception('camera "%s": unexpected error', self._settings.camera, exc_info=_bare(error, text))
+            return CameraError(Reason.INTERNAL, f'camera "{self._settings.camera}": {text}; please report this')
+        return None
+
+    def _read(self, connection: Connection) -> None:
+        period_s = 1 / (connection.info.fps or FALLBACK_FPS)
+        self._clock.connected(period_s)
+        self._undecodable_before = self._ledger[Count.UNDECODABLE]
+        while not self._stop.is_set():
+            arrival = connection.read()
+            now_s = time.monotonic()
+            self._ledger.add(Count.RECEIVED)
+            if self._live_since_s is None:
+                self._live_since_s = now_s
+                self._ledger.add(Count.CONNECTIONS)
+            stamp = self._clock.stamp(arrival.pts_s, arrival.sent_at, now_s, time.time())
+            self._count(connection)
+            self._hand_on(arrival, stamp, connection, now_s)
+            if self._state is CameraState.FROZEN and now_s >= self._reconnect_s:
+                raise self._frozen()
+
+    def _count(self, connection: Connection) -> None:
+        healed = self._clock.healed
+        self._ledger.set(Count.UNDECODABLE, self._undecodable_before + connection.undecodable)
+        self._ledger.set(Count.HEALED_MISSING, healed.missing)
+        self._ledger.set(Count.HEALED_BACKWARDS, healed.backwards)
+        self._ledger.set(Count.HEALED_JUMPED, healed.jumped)
+        self._ledger.set(Count.CLOCK_DISTRUSTED, healed.distrusted)
+
+    def _hand_on(self, arrival: Arrival, stamp: Stamp, connection: Connection, now_s: float) -> None:
+        sequence = self._ledger[Count.RECEIVED] - 1
+        wanted = self._rate.chooses(stamp.pts_s)
+        if arrival.damaged:
+            self._ledger.drop(Drop.DAMAGED)
+            return
+        picture: Picture | None = None
+        if wanted or self._still.due(now_s):
+            picture = arrival.picture()
+            self._watch(picture, connection, now_s)
+        if self._state is CameraState.FROZEN:
+            self._ledger.drop(Drop.FROZEN)
+        elif not wanted or picture is None:
+            self._ledger.drop(Drop.RATE)
+        else:
+            self._outlet.put(
+                Frame(
+                    self._settings.camera,
+                    sequence,
+                    stamp.pts_s,
+                    stamp.captured_at,
+                    stamp.clock,
+                    picture,
+                    stamp.error_s,
+                )
+            )
+
+    def _watch(self, picture: Picture, connection: Connection, now_s: float) -> None:
+        """Enters the state that the picture shows."""
+        limit_s = self._settings.frozen_after_s
+        still_s = self._still.look(picture.planes[0] if picture.planes else picture.rgb(), now_s) if limit_s else 0.0
+        if limit_s and still_s >= limit_s:
+            if self._state is not CameraState.FROZEN:
+                self._reconnect_s = now_s + self._backoff.failed(now_s - (self._live_since_s or now_s))
+                self._enter(CameraState.FROZEN, Reason.FROZEN, str(self._frozen()))
+        elif self._state is not CameraState.LIVE:
+            self._enter(CameraState.LIVE, None, connection.backend, info=connection.info)
+
+    def _frozen(self) -> CameraError:
+        settings = self._settings
+        text = f'camera "{settings.camera}": the same picture for {settings.frozen_after_s:.1f} s ({settings.address})'
+        return CameraError(Reason.FROZEN, f"{text}; restart the camera if it stays")
+
+    def _wait(self, delay_s: float) -> None:
+        """Waits for the next try: `delay_s`, or until a host that did not answer begins to."""
+        knock = Knock(self._settings.address)
+        until_s = time.monotonic() + delay_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            if self._stop.wait(min(left_s, knock.every_s)) or knock.began_to_answer():
+                return
+
+    def _enter(
+        self,
+        state: CameraState,
+        reason: Reason | None = None,
+        sentence: str = "",
+        retry_s: float = 0.0,
+        info: SourceInfo | None = None,
+    ) -> None:
+        self._state = state
+        event = CameraEvent(self._settings.camera, state, time.monotonic(), reason, sentence, retry_s, info)
+        self._listener(event)
+
+
+def _bare(error: Exception, text: str) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """Returns what the log needs of `error`: where it happened, with a text that shows nothing it may not."""
+    return RuntimeError, RuntimeError(text), error.__traceback__

@@ -1,0 +1,237 @@
+"""Live cameras through FFmpeg: RTSP, HTTP (MJPEG, HLS), RTMP and Video4Linux, decoded by PyAV in software."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from watchline.streams.address import Kind
+from watchline.streams.camera_settings import CameraSettings, Hardware, Transport
+from watchline.streams.connection import Arrival
+from watchline.streams.failure import CameraError, Reason
+from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS
+from watchline.streams.libav_failure import why
+from watchline.streams.libav_picture import Converter, quarter_turns
+from watchline.streams.source import SourceInfo
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
+
+# What FFmpeg may use to follow an address; nothing reaches files, pipes or other protocols from a stream's content.
+_PROTOCOLS = MappingProxyType(
+    {
+        Kind.RTSP: "rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto",
+        Kind.HTTP: "http,https,tcp,tls,crypto",
+        Kind.RTMP: "rtmp,rtmps,tcp,tls,crypto",
+    }
+)
+_FORMATS = MappingProxyType(
+    {
+        Kind.RTSP: "rtsp,rtp",
+        Kind.HTTP: "hls,mpegts,mpjpeg,mjpeg,jpeg_pipe,flv,mov,mp4,matroska,webm,h264,hevc,mpegvideo,aac",
+        Kind.RTMP: "flv",
+        Kind.DEVICE: "video4linux2,v4l2",
+    }
+)
+_PROBE_S = 0.1  # for which FFmpeg may look at a stream before it tells what is in it
+_SENDER_TIME = struct.Struct("<q")  # microseconds since 1970, the first field of AVProducerReferenceTime
+
+
+class LibavConnection:
+    """One connection to a live camera."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        """Connects, and waits until the stream says what is in it.
+
+        Raises:
+            CameraError: there is no connection, or no video in it.
+        """
+        self._settings = settings
+        self._failure = partial(_failure, settings)
+        self._container = _open(settings)
+        try:
+            self._stream = self._video()
+            self._context = self._stream.codec_context
+            self._context.options = {"max_pixels": str(MAX_PIXELS)}
+            self._context.thread_count = 1
+            self._context.thread_type = "NONE"
+        except CameraError:
+            self._container.close()
+            raise
+        self._time_base_s = float(self._stream.time_base or 1)
+        self._info = SourceInfo("live", self._stream.width, self._stream.height, self._fps(), None, None, self._codec())
+        self._converter = Converter()
+        self._packets = self._container.demux(self._stream)
+        self._pictures: Iterator[VideoFrame] = iter(())
+        self._sender_s: float | None = None  # wall clock of the sender, less the stream's time
+        self._undecodable = 0
+        self._first_error = ""
+        self._packet_s = self._picture_s = time.monotonic()  # when the last of each came
+        self._patience_s = settings.open_timeout_s  # a first picture may have to wait for a whole group of pictures
+
+    @property
+    def info(self) -> SourceInfo:
+        """Size and codec as they are now; `fps` is 25 where the stream says nothing."""
+        return self._info
+
+    @property
+    def backend(self) -> str:
+        """What connects and decodes."""
+        import av
+
+        how = f", {self._settings.transport}" if self._settings.address.kind is Kind.RTSP else ""
+        return f"pyav {av.__version__} (FFmpeg {av.ffmpeg_version_info}), {self._codec()} in software{how}"
+
+    @property
+    def undecodable(self) -> int:
+        """Packets so far of which no picture could be made."""
+        return self._undecodable
+
+    def read(self) -> Arrival:
+        """See `Connection.read`."""
+        while (frame := next(self._pictures, None)) is None:
+            self._pictures = self._decode(self._next_packet())
+        self._picture_s = time.monotonic()
+        self._patience_s = self._settings.silent_after_s
+        if (frame.width, frame.height) != (self._info.width, self._info.height) and not quarter_turns(frame) % 2:
+            self._info = replace(self._info, width=frame.width, height=frame.height)
+        pts_s = None if frame.pts is None else frame.pts * self._time_base_s
+        sent_at = None if pts_s is None or self._sender_s is None else self._sender_s + pts_s
+        picture = partial(self._converter.picture, frame)
+        return Arrival(pts_s, sent_at, bool(frame.key_frame), frame.is_corrupt, picture)
+
+    def close(self) -> None:
+        """Ends the connection; pictures given out stay valid."""
+        self._pictures = iter(())
+        self._container.close()
+
+    def _video(self) -> VideoStream:
+        streams = self._container.streams
+        if not streams.video:
+            kinds = ", ".join(sorted({stream.type for stream in streams})) or "nothing"
+            raise self._failure(Reason.NO_VIDEO, f"sends {kinds} only, no video", "name a stream with pictures")
+        stream = streams.best("video") or streams.video[0]
+        if stream.codec_context is None:
+            raise self._failure(Reason.CODEC, "its video codec is not known here", "set the camera to H.264 or H.265")
+        return stream  # type: ignore[return-value]  # the best video stream is a video stream
+
+    def _fps(self) -> float:
+        rates = (float(rate) for rate in (self._stream.average_rate, self._stream.guessed_rate) if rate)
+        return next((rate for rate in rates if 0 < rate <= 240), FALLBACK_FPS)
+
+    def _codec(self) -> str:
+        return self._stream.codec_context.name
+
+    def _next_packet(self) -> Packet[VideoStream]:
+        """Waits for a packet that holds something."""
+        from av.error import FFmpegError
+
+        try:
+            packet = next(self._packets)
+        except StopIteration:
+            raise self._failure(Reason.ENDED, "the camera ended the stream", "") from None
+        except FFmpegError as error:
+            reason, text = why(error, self._settings.address)
+            # Interrupted reads give what was left over first: silence is what it was, not that packet.
+            text = f"no packet for {time.monotonic() - self._packet_s:.1f} s" if reason is Reason.TIMEOUT else text
+            raise self._failure(reason, text, "") from None
+        now_s = time.monotonic()
+        silent_s, self._packet_s = now_s - self._packet_s, now_s
+        if packet.size == 0 and packet.dts is None:
+            raise self._failure(Reason.ENDED, "the camera ended the stream", "")
+        if silent_s >= self._settings.silent_after_s and silent_s >= self._patience_s:
+            raise self._failure(Reason.TIMEOUT, f"no packet for {silent_s:.1f} s", "")
+        if now_s - self._picture_s >= self._patience_s:
+            damage = f" ({self._undecodable} could not be decoded: {self._first_error})" if self._undecodable else ""
+            text = f"packets, but no picture for {now_s - self._picture_s:.1f} s{damage}"
+            raise self._failure(Reason.CORRUPT, text, "")
+        return packet
+
+    def _decode(self, packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
+        from av.error import FFmpegError
+
+        if packet.pts is not None and packet.has_sidedata("prft"):
+            (sent_us,) = _SENDER_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
+            self._sender_s = sent_us / 1e6 - packet.pts * self._time_base_s
+        try:
+            return iter(self._stream.decode(packet))
+        except FFmpegError as error:
+            self._undecodable += 1
+            self._first_error = self._first_error or str(error.strerror)
+            return iter(())
+
+
+def _failure(settings: CameraSettings, reason: Reason, text: str, mend: str) -> CameraError:
+    sentence = f'camera "{settings.camera}": {text} ({settings.address})'
+    return CameraError(reason, f"{sentence}; {mend}" if mend else sentence)
+
+
+def _open(settings: CameraSettings) -> InputContainer:
+    import av
+    from av.error import FFmpegError
+
+    address = settings.address
+    if settings.hardware is not Hardware.NEVER:
+        raise _failure(settings, Reason.CODEC, "PyAV decodes in software only", "set its backend to gstreamer")
+    format_name = "v4l2" if address.kind is Kind.DEVICE else None
+    try:
+        return av.open(
+            address.url,
+            "r",
+            format=format_name,
+            options=_options(settings),
+            timeout=(settings.open_timeout_s, settings.silent_after_s),
+            metadata_errors="replace",
+        )
+    except FFmpegError as error:
+        reason, text = why(error, address)
+    except ValueError as error:  # PyAV's own refusals
+        reason, text = Reason.PROTOCOL, str(error)
+    raise _failure(settings, reason, text, _MEND.get(reason, ""))
+
+
+_MEND = MappingProxyType(
+    {
+        Reason.AUTH: "check the user name and the password",
+        Reason.DNS: "check the host name, or write its number",
+        Reason.REFUSED: "check the port, and that the camera's service is on",
+        Reason.NOT_FOUND: "check the path; the camera's manual or its web page tells it",
+        Reason.TLS: "check the certificate, or set tls_verify: false for a camera that signs its own",
+    }
+)
+
+
+def _options(settings: CameraSettings) -> dict[str, str]:
+    address = settings.address
+    probe = {"fpsprobesize": "0", "analyzeduration": str(round(_PROBE_S * 1e6))}
+    if address.kind is Kind.DEVICE:
+        return {"format_whitelist": _FORMATS[address.kind]}
+    options = {
+        **probe,
+        "protocol_whitelist": _PROTOCOLS[address.kind],
+        "format_whitelist": _FORMATS[address.kind],
+        "user_agent": "watchline",
+    }
+    if address.scheme in ("rtsps", "https", "rtmps"):
+        options["tls_verify"] = str(int(settings.tls_verify))
+    if address.kind is Kind.RTSP:
+        options |= _TRANSPORTS[settings.transport]
+    if address.kind is Kind.RTMP:
+        options["rtmp_live"] = "live"
+    return options
+
+
+_UDP_BUFFER_BYTES = 1 << 20  # a key frame comes in one burst; the system may grant less
+_TRANSPORTS = MappingProxyType(
+    {
+        Transport.AUTO: {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+        Transport.TCP: {"rtsp_transport": "tcp"},
+        Transport.UDP: {"rtsp_transport": "udp", "buffer_size": str(_UDP_BUFFER_BYTES)},
+    }
+)

@@ -1,0 +1,37 @@
+"""Tells a stream that repeats one picture from a scene in which nothing moves: a sensor's noise never repeats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from watchline.streams.frame import U8
+
+LOOK_EVERY_S = 0.2
+_ROW_STEP = 8
+
+
+class StillWatch:
+    """For how long a stream has shown the very same picture: every eighth row is compared, five times a second."""
+
+    def __init__(self) -> None:
+        self._last: U8 | None = None
+        self._changed_s = 0.0
+        self._looked_s = float("-inf")
+
+    def due(self, now_s: float) -> bool:
+        """Returns whether it is time to look again."""
+        return now_s - self._looked_s >= LOOK_EVERY_S
+
+    def look(self, plane: U8, now_s: float) -> float:
+        """Returns for how many seconds the picture has not changed.
+
+        Args:
+            plane: luma (H, W) or RGB (H, W, 3), uint8.
+            now_s: monotonic clock.
+        """
+        self._looked_s = now_s
+        rows = plane[::_ROW_STEP]
+        if self._last is None or not np.array_equal(rows, self._last):
+            self._last = rows.copy()
+            self._changed_s = now_s
+        return now_s - self._changed_s
