@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
+LEAST_DELAY_S = 1.0
+MOST_DELAY_S = 30.0
+HEALTHY_AFTER_S = 60.0
+
 
 class Backoff:
     """Delays that double from `least_s` to `most_s`, each moved by up to a fifth; a healthy connection starts anew.
@@ -14,7 +18,11 @@ class Backoff:
     """
 
     def __init__(
-        self, random: Random, least_s: float = 1.0, most_s: float = 30.0, healthy_after_s: float = 60.0
+        self,
+        random: Random,
+        least_s: float = LEAST_DELAY_S,
+        most_s: float = MOST_DELAY_S,
+        healthy_after_s: float = HEALTHY_AFTER_S,
     ) -> None:
         self._random = random
         self._least_s = least_s

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from types import TracebackType
 from typing import Protocol
 
-from watchline.streams.backoff import Backoff
+from watchline.streams.address import Kind
+from watchline.streams.backoff import LEAST_DELAY_S, Backoff
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connection import Arrival, Connect, Connection
 from watchline.streams.failure import CameraError, Reason
@@ -32,10 +33,10 @@ _log = logging.getLogger(__name__)
 class CameraState(StrEnum):
     """What a camera does now."""
 
-    CONNECTING = "connecting"
+    CONNECTING = "connecting"  # for the first time
     LIVE = "live"
     FROZEN = "frozen"  # connected, but the picture is the same again and again
-    OFFLINE = "offline"  # waiting for the next try
+    OFFLINE = "offline"  # no picture; tried again and again
     STOPPED = "stopped"
 
 
@@ -73,8 +74,9 @@ class Camera:
     """Reads one camera in a thread of its own until it is stopped.
 
     Failures never end it: each is told to `listener` with its reason, and the next try waits 1 s, 2 s, ... 30 s, less
-    when a host that had not answered begins to. A picture that stays the very same is a failure too: frames are
-    dropped as frozen, the connection is made anew at those same intervals, and the first new picture ends it.
+    when a host that had refused connections begins to take them. A silent camera is waited for while connected. A
+    picture that stays the very same is a failure too: frames are dropped as frozen, the connection is made anew at
+    those same intervals, and the first new picture ends it.
     """
 
     def __init__(
@@ -126,10 +128,10 @@ class Camera:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        failure: CameraError | None = None
+        self._enter(CameraState.CONNECTING)
+        patience_s = self._settings.open_timeout_s
         while not self._stop.is_set():
-            self._enter(CameraState.CONNECTING, failure.reason if failure else None)
-            failure = self._connect_and_read()
+            failure = self._connect_and_read(replace(self._settings, open_timeout_s=patience_s))
             if failure is None:
                 break
             self._ledger.add(Count.FAILURES)
@@ -138,15 +140,19 @@ class Camera:
             self._still = StillWatch()
             healthy_s = time.monotonic() - self._live_since_s if self._live_since_s is not None else 0.0
             delay_s = self._backoff.failed(healthy_s)
+            patience_s = self._settings.open_timeout_s
+            if failure.reason is Reason.TIMEOUT:
+                # A silent camera is waited for while connected, or connecting: so its return is seen at once.
+                patience_s, delay_s = max(patience_s, delay_s), min(delay_s, LEAST_DELAY_S)
             self._enter(CameraState.OFFLINE, failure.reason, str(failure), delay_s)
             self._wait(delay_s)
         self._enter(CameraState.STOPPED)
 
-    def _connect_and_read(self) -> CameraError | None:
+    def _connect_and_read(self, settings: CameraSettings) -> CameraError | None:
         """Returns why the connection ended, or None once asked to stop."""
         self._live_since_s = None
         try:
-            with closing(self._connect(self._settings)) as connection:
+            with closing(self._connect(settings)) as connection:
                 self._read(connection)
         except CameraError as error:
             return CameraError(error.reason, self._settings.address.redact(str(error)))
@@ -210,7 +216,8 @@ class Camera:
 
     def _watch(self, picture: Picture, connection: Connection, now_s: float) -> None:
         """Enters the state that the picture shows."""
-        limit_s = self._settings.frozen_after_s
+        recorded = self._settings.address.kind is Kind.FILE  # which may well show a drawn, noiseless picture
+        limit_s = 0.0 if recorded else self._settings.frozen_after_s
         still_s = self._still.look(picture.planes[0] if picture.planes else picture.rgb(), now_s) if limit_s else 0.0
         if limit_s and still_s >= limit_s:
             if self._state is not CameraState.FROZEN:
@@ -229,7 +236,7 @@ class Camera:
         knock = Knock(self._settings.address)
         until_s = time.monotonic() + delay_s
         while (left_s := until_s - time.monotonic()) > 0:
-            if self._stop.wait(min(left_s, knock.every_s)) or knock.began_to_answer():
+            if self._stop.wait(min(left_s, knock.every_s)) or knock.opened():
                 return
 
     def _enter(

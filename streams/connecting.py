@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from watchline.streams.address import Kind
 from watchline.streams.camera_settings import Backend, CameraSettings
 from watchline.streams.connection import Connection
 
@@ -12,6 +13,10 @@ def open_connection(settings: CameraSettings) -> Connection:
     Raises:
         CameraError: there is no connection, or no video in it.
     """
+    if settings.address.kind is Kind.FILE:
+        from watchline.streams.looped import LoopedConnection
+
+        return LoopedConnection(settings)
     if settings.backend is not Backend.GSTREAMER:
         from watchline.streams.libav_live import LibavConnection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ class LibavConnection:
         """
         self._settings = settings
         self._failure = partial(_failure, settings)
-        self._container = _open(settings)
+        self._container, self._transport = _open(settings)
         try:
             self._stream = self._video()
             self._context = self._stream.codec_context
@@ -85,7 +86,7 @@ class LibavConnection:
         """What connects and decodes."""
         import av
 
-        how = f", {self._settings.transport}" if self._settings.address.kind is Kind.RTSP else ""
+        how = f", {self._transport}" if self._settings.address.kind is Kind.RTSP else ""
         return f"pyav {av.__version__} (FFmpeg {av.ffmpeg_version_info}), {self._codec()} in software{how}"
 
     @property
@@ -172,28 +173,44 @@ def _failure(settings: CameraSettings, reason: Reason, text: str, mend: str) -> 
     return CameraError(reason, f"{sentence}; {mend}" if mend else sentence)
 
 
-def _open(settings: CameraSettings) -> InputContainer:
-    import av
+def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
+    """Returns the open stream, and how it comes."""
     from av.error import FFmpegError
 
-    address = settings.address
     if settings.hardware is not Hardware.NEVER:
         raise _failure(settings, Reason.CODEC, "PyAV decodes in software only", "set its backend to gstreamer")
-    format_name = "v4l2" if address.kind is Kind.DEVICE else None
-    try:
-        return av.open(
-            address.url,
-            "r",
-            format=format_name,
-            options=_options(settings),
-            timeout=(settings.open_timeout_s, settings.silent_after_s),
-            metadata_errors="replace",
-        )
-    except FFmpegError as error:
-        reason, text = why(error, address)
-    except ValueError as error:  # PyAV's own refusals
-        reason, text = Reason.PROTOCOL, str(error)
+    transports = [settings.transport]
+    if settings.transport is Transport.AUTO:
+        transports = [Transport.TCP, Transport.UDP] if settings.address.kind is Kind.RTSP else [Transport.TCP]
+    refused: FFmpegError | ValueError | None = None
+    for transport in transports:
+        try:
+            return _open_by(settings, transport), transport
+        except FFmpegError as error:
+            refused = error
+            if error.errno != errno.EPROTONOSUPPORT:
+                break
+        except ValueError as error:  # PyAV's own refusals
+            refused = error
+            break
+    if isinstance(refused, FFmpegError):
+        reason, text = why(refused, settings.address)
+    else:
+        reason, text = Reason.PROTOCOL, str(refused)
     raise _failure(settings, reason, text, _MEND.get(reason, ""))
+
+
+def _open_by(settings: CameraSettings, transport: Transport) -> InputContainer:
+    import av
+
+    return av.open(
+        settings.address.url,
+        "r",
+        format="v4l2" if settings.address.kind is Kind.DEVICE else None,
+        options=_options(settings, transport),
+        timeout=(settings.open_timeout_s, settings.silent_after_s),
+        metadata_errors="replace",
+    )
 
 
 _MEND = MappingProxyType(
@@ -207,7 +224,7 @@ _MEND = MappingProxyType(
 )
 
 
-def _options(settings: CameraSettings) -> dict[str, str]:
+def _options(settings: CameraSettings, transport: Transport) -> dict[str, str]:
     address = settings.address
     probe = {"fpsprobesize": "0", "analyzeduration": str(round(_PROBE_S * 1e6))}
     if address.kind is Kind.DEVICE:
@@ -221,7 +238,7 @@ def _options(settings: CameraSettings) -> dict[str, str]:
     if address.scheme in ("rtsps", "https", "rtmps"):
         options["tls_verify"] = str(int(settings.tls_verify))
     if address.kind is Kind.RTSP:
-        options |= _TRANSPORTS[settings.transport]
+        options |= _TRANSPORTS[transport]
     if address.kind is Kind.RTMP:
         options["rtmp_live"] = "live"
     return options
@@ -230,7 +247,6 @@ def _options(settings: CameraSettings) -> dict[str, str]:
 _UDP_BUFFER_BYTES = 1 << 20  # a key frame comes in one burst; the system may grant less
 _TRANSPORTS = MappingProxyType(
     {
-        Transport.AUTO: {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
         Transport.TCP: {"rtsp_transport": "tcp"},
         Transport.UDP: {"rtsp_transport": "udp", "buffer_size": str(_UDP_BUFFER_BYTES)},
     }
