@@ -77,15 +77,16 @@ class Address:
         'rtsp://***@cam-7:554/h264'
         """
         if not text or len(text) > MAX_CHARACTERS or any(ord(letter) < 33 and letter != " " for letter in text):
-            shown = redact(text[:60])
-            raise UsageError(f"camera address {shown!r}: want 1 to {MAX_CHARACTERS} characters, no control characters")
+            raise UsageError(
+                f"camera address {redact(text[:60])!r}: want 1 to {MAX_CHARACTERS} characters, no control characters"
+            )
         scheme, found, rest = text.partition("://")
         scheme = scheme.lower()
         if not found:
             return cls._local(text)
         if scheme not in _KINDS:
             allowed = ", ".join(f"{name}://" for name in _KINDS)
-            raise UsageError(f"camera address {redact(text)!r}: {scheme}:// is not allowed; use one of {allowed}")
+            raise UsageError(f"camera address {scheme}://...: {scheme}:// is not allowed; use one of {allowed}")
         if _KINDS[scheme] in (Kind.FILE, Kind.DEVICE):
             return cls._local(unquote(rest) if scheme == "file" else rest)
         return cls._remote(scheme, rest)
@@ -145,7 +146,7 @@ def _host_and_port(scheme: str, text: str) -> tuple[str, int]:
     if not found:
         host, port = text, str(DEFAULT_PORTS[scheme])
     if not _HOST.fullmatch(host):
-        raise UsageError(f"camera address {scheme}://...: {redact(host)!r} is no host name; write {scheme}://HOST/PATH")
+        raise UsageError(f"camera address {scheme}://...: holds no host name; write {scheme}://HOST:PORT/PATH")
     if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
         # It may be a part of a password that holds a slash, so it is not shown.
         raise UsageError(f"camera address {scheme}://{host}: the port after the colon is no number from 1 to 65535")

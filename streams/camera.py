@@ -136,7 +136,9 @@ class Camera:
                 break
             self._ledger.add(Count.FAILURES)
             if failure.reason is Reason.FROZEN:
-                continue  # it waited while it was connected
+                self._still.reconnected()
+                self._reconnect_s = time.monotonic() + self._backoff.failed(0.0)
+                continue  # it waits while it is connected
             self._still = StillWatch()
             healthy_s = time.monotonic() - self._live_since_s if self._live_since_s is not None else 0.0
             delay_s = self._backoff.failed(healthy_s)

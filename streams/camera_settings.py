@@ -51,6 +51,7 @@ class CameraSettings:
         silent_after_s: without a packet, or with packets but no picture, for so long counts as a failure.
         frozen_after_s: the very same picture for so long counts as a failure; 0 switches that off.
         tls_verify: a certificate must be trusted by this machine and name the host.
+        tls_authorities: file of the certificates (PEM) that are trusted; those of this machine where it is empty.
         lossless: nothing is dropped, the source waits; files only.
         pipeline: a GStreamer pipeline of the site's own instead of ours; needs `allow_custom_pipelines` where the
             camera is opened.
@@ -66,6 +67,7 @@ class CameraSettings:
     silent_after_s: float = 3.0
     frozen_after_s: float = 4.0
     tls_verify: bool = True
+    tls_authorities: str = ""
     lossless: bool = False
     pipeline: str = ""
 

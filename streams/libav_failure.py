@@ -44,6 +44,7 @@ def why(error: FFmpegError, address: Address) -> tuple[Reason, str]:
         (kinds.HTTPUnauthorizedError, Reason.AUTH, "refuses the user name or password (401)"),
         (kinds.HTTPForbiddenError, Reason.AUTH, "forbids this stream to this user (403)"),
         (kinds.HTTPNotFoundError, Reason.NOT_FOUND, "has no such stream (404)"),
+        (kinds.HTTPServerError, Reason.PROTOCOL, "answers that its server failed (5xx); look at its log"),
         (kinds.ExitError, Reason.TIMEOUT, "did not answer in time"),
         (kinds.EOFError, Reason.ENDED, "ended the stream"),
         (kinds.DecoderNotFoundError, Reason.CODEC, "sends a codec that is not known here"),

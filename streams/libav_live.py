@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -139,6 +141,8 @@ class LibavConnection:
             raise self._failure(Reason.ENDED, "the camera ended the stream", "") from None
         except FFmpegError as error:
             reason, text = why(error, self._settings.address)
+            if error.errno == errno.EIO:  # HTTP and RTMP end so
+                reason, text = Reason.ENDED, "the camera ended the stream"
             # Interrupted reads give what was left over first: silence is what it was, not that packet.
             text = f"no packet for {time.monotonic() - self._packet_s:.1f} s" if reason is Reason.TIMEOUT else text
             raise self._failure(reason, text, "") from None
@@ -183,6 +187,7 @@ def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
     if settings.transport is Transport.AUTO:
         transports = [Transport.TCP, Transport.UDP] if settings.address.kind is Kind.RTSP else [Transport.TCP]
     refused: FFmpegError | ValueError | None = None
+    begun_s = time.monotonic()
     for transport in transports:
         try:
             return _open_by(settings, transport), transport
@@ -193,7 +198,9 @@ def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
         except ValueError as error:  # PyAV's own refusals
             refused = error
             break
-    if isinstance(refused, FFmpegError):
+    if time.monotonic() - begun_s >= settings.open_timeout_s:  # whatever the interrupted step says of itself
+        reason, text = Reason.TIMEOUT, f"did not answer within {settings.open_timeout_s:.1f} s"
+    elif isinstance(refused, FFmpegError):
         reason, text = why(refused, settings.address)
     else:
         reason, text = Reason.PROTOCOL, str(refused)
@@ -219,7 +226,7 @@ _MEND = MappingProxyType(
         Reason.DNS: "check the host name, or write its number",
         Reason.REFUSED: "check the port, and that the camera's service is on",
         Reason.NOT_FOUND: "check the path; the camera's manual or its web page tells it",
-        Reason.TLS: "check the certificate, or set tls_verify: false for a camera that signs its own",
+        Reason.TLS: "name its authority with tls_authorities, or set tls_verify: false",
     }
 )
 
@@ -237,6 +244,8 @@ def _options(settings: CameraSettings, transport: Transport) -> dict[str, str]:
     }
     if address.scheme in ("rtsps", "https", "rtmps"):
         options["tls_verify"] = str(int(settings.tls_verify))
+        if settings.tls_verify:
+            options["ca_file"] = settings.tls_authorities or _system_authorities()
     if address.kind is Kind.RTSP:
         options |= _TRANSPORTS[transport]
     if address.kind is Kind.RTMP:
@@ -244,6 +253,18 @@ def _options(settings: CameraSettings, transport: Transport) -> dict[str, str]:
     return options
 
 
+def _system_authorities() -> str:
+    """Returns the file of the certificate authorities that this machine trusts; FFmpeg's own build knows none."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or next((name for name in _AUTHORITIES if Path(name).exists()), paths.openssl_cafile)
+
+
+_AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
 _UDP_BUFFER_BYTES = 1 << 20  # a key frame comes in one burst; the system may grant less
 _TRANSPORTS = MappingProxyType(
     {

@@ -97,7 +97,7 @@ class LiveClock:
         if self._offset_s is None:
             return self._anchor(told_s, now_s)
         step_s = told_s + self._offset_s - self._last_s
-        if step_s <= 0:
+        if step_s < LEAST_STEP_S:
             self.healed.backwards += 1
         elif step_s > elapsed_s + TOLERANCE_S:
             self.healed.jumped += 1

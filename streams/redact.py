@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 HIDDEN = "***"
 
-# user:password@ of an address; a password may hold anything but spaces and quotes, an @ too.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/'\"<>@]*:[^\s'\"<>]*@(?=[^\s/@]*)")
+# user:password@ of an address; a password may hold anything but spaces, an @ too.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/<>@]*:[^\s<>]*@")
 _USER_ALONE = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/'\"<>@]+@")
 _PARAMETER = re.compile(
     r"(?P<name>[?&;](?:[a-z_]*(?:pass(?:word|wd)?|pwd|token|secret|key|auth|user(?:name)?|signature|credential)s?)=)"

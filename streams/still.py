@@ -15,8 +15,12 @@ class StillWatch:
 
     def __init__(self) -> None:
         self._last: U8 | None = None
-        self._changed_s = 0.0
+        self._changed_s: float | None = None
         self._looked_s = float("-inf")
+
+    def reconnected(self) -> None:
+        """Says that the next picture is the first of a new connection, which alone proves no change."""
+        self._last = None
 
     def due(self, now_s: float) -> bool:
         """Returns whether it is time to look again."""
@@ -31,7 +35,9 @@ class StillWatch:
         """
         self._looked_s = now_s
         rows = plane[::_ROW_STEP]
-        if self._last is None or not np.array_equal(rows, self._last):
+        changed = self._last is not None and not np.array_equal(rows, self._last)
+        if changed or self._last is None:
             self._last = rows.copy()
+        if changed or self._changed_s is None:
             self._changed_s = now_s
         return now_s - self._changed_s

@@ -9,6 +9,8 @@ import pytest
 
 from tests.clips import Clip, write_clip
 from tests.command import write_tiny_model
+from tests.kit.recordings import record  # noqa: F401 - fixtures for every test
+from tests.kit.rtsp_server import require_rtsp_server  # noqa: F401
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime themselves
 # What tests expect is exact, and the same with the extra openvino and without it.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from watchline.pipeline.cli import evaluate, models
+from watchline.pipeline.cli import evaluate, models, streams
 from watchline.pipeline.cli.doctor import doctor
 from watchline.pipeline.cli.run import run
 from watchline.pipeline.cli.track import track
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("track")(track)
 app.command("doctor")(doctor)
+app.add_typer(streams.app, name="streams")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="eval")
 

@@ -7,8 +7,11 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import NoReturn
+
+from watchline.streams.redact import redact
 
 
 def main() -> None:
@@ -19,6 +22,7 @@ def main() -> None:
     # workers that keep all processors busy. It reads this when it is first loaded.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     heeded = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    _hide_credentials()
     if heeded:
         # While modules load there is nothing to keep: an interrupt just ends the process, without a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -39,9 +43,9 @@ def main() -> None:
     debug = os.environ.get("WATCHLINE_DEBUG") == "1"
     try:
         app()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # it ends in a line for the user
         if debug:
-            raise
+            _end(f"WATCHLINE_DEBUG=1\n{traceback.format_exc()}", 1)
         if interrupted:  # an interrupt in the middle of an import, say, comes out as that import's error
             _end("interrupted", 130)
         if isinstance(error, WatchlineError):
@@ -49,6 +53,15 @@ def main() -> None:
         _end(f"internal error: {type(error).__name__}: {error}; WATCHLINE_DEBUG=1 shows where", 1)
 
 
+def _hide_credentials() -> None:
+    """Hides the password of an address from whoever lists this machine's processes."""
+    shown = [redact(argument) for argument in sys.argv]
+    if shown != sys.argv:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(["watchline", *shown[1:]]))
+
+
 def _end(message: str, code: int) -> NoReturn:
-    print(f"watchline: {message}", file=sys.stderr)  # noqa: T201  # the last word to the user
+    print(redact(f"watchline: {message}"), file=sys.stderr)  # noqa: T201  # the last word to the user
     sys.exit(code)

@@ -1,0 +1,45 @@
+"""A stream that repeats one picture is told from a scene in which nothing moves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from watchline.streams.frame import U8
+from watchline.streams.still import StillWatch
+
+
+def noisy(seed: int) -> U8:
+    return np.random.default_rng(seed).integers(100, 103, (48, 64), np.uint8)
+
+
+def test_the_same_picture_counts_its_seconds() -> None:
+    watch = StillWatch()
+    assert [watch.look(noisy(1), at) for at in (10.0, 10.5, 14.0)] == [0.0, 0.5, 4.0]
+
+
+def test_noise_alone_is_a_change() -> None:
+    watch = StillWatch()
+    assert [watch.look(noisy(seed), 10.0 + seed) for seed in range(5)] == [0.0] * 5
+
+
+def test_looks_are_due_five_times_a_second() -> None:
+    watch = StillWatch()
+    assert watch.due(10.0)
+    watch.look(noisy(1), 10.0)
+    assert not watch.due(10.1)
+    assert watch.due(10.25)
+
+
+def test_a_new_connections_first_picture_proves_no_change() -> None:
+    watch = StillWatch()
+    watch.look(noisy(1), 10.0)
+    watch.reconnected()
+    assert watch.look(noisy(2), 20.0) == 10.0
+    assert watch.look(noisy(2), 21.0) == 11.0
+    assert watch.look(noisy(3), 22.0) == 0.0
+
+
+def test_pictures_may_change_their_size() -> None:
+    watch = StillWatch()
+    watch.look(noisy(1), 10.0)
+    assert watch.look(np.zeros((24, 32), np.uint8), 20.0) == 0.0
