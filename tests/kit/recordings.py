@@ -153,7 +153,7 @@ def _encoder(scene: Scene) -> VideoCodecContext:
 def _encoder_options(scene: Scene) -> dict[str, str]:
     every = f"keyint={scene.gop}:min-keyint={scene.gop}:scenecut=0:bframes=0:slices={scene.slices}"
     # Fine enough that sensor noise outlives it: a still scene must not become the same picture again and again.
-    quality = {} if scene.bit_rate is not None else {"crf": "23" if scene.codec == "h264" else "18"}
+    quality = {} if scene.bit_rate is not None else {"crf": "22" if scene.codec == "h264" else "20"}
     if scene.codec == "h264":
         return {"preset": "ultrafast", "tune": "zerolatency", "x264-params": f"{every}:sliced-threads=0", **quality}
     if scene.codec == "h265":

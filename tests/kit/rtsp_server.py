@@ -75,6 +75,9 @@ class RtspServer:
     GOP. Each client of a mount that is not shared starts at the first frame of the recording. Recordings are played in
     a loop. A mount goes on with the next keyframe after a freeze or a silence, and when somebody watches again.
 
+    A client that comes to a shared mount in the very moment in which its last one leaves may be answered 503. One that
+    comes to a silent mount waits until it is resumed (for up to 20 s) if nobody watches it.
+
     Args:
         port: 0 takes a free one, which `restart` takes again.
         host: address to listen on; one of the namespace where one is given.
@@ -241,8 +244,17 @@ class RtspServer:
                     pipe.close()
 
     def stop(self) -> None:
-        """Stops the process where it is (SIGSTOP); its connections stay open."""
+        """Stops the process where it is (SIGSTOP) and waits until it stands; its connections stay open.
+
+        Raises:
+            RtspServerError: it still runs after the time for an answer.
+        """
         os.kill(self.pid, signal.SIGSTOP)
+        until_s = time.monotonic() + ANSWER_S
+        while not _stands(self.pid):
+            if time.monotonic() > until_s:
+                raise RtspServerError(f"stop: process {self.pid} still runs after {ANSWER_S:g} s")
+            time.sleep(0.001)
 
     def cont(self) -> None:
         """Lets a stopped process go on."""
@@ -317,6 +329,12 @@ class RtspServer:
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def _stands(pid: int) -> bool:
+    """Returns whether every thread of a process is stopped."""
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
 
 
 def wrapping_after(seconds: float) -> int:

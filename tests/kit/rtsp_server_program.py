@@ -7,6 +7,7 @@ answered by one JSON line on stdout. It ends when stdin closes, and by itself af
 from __future__ import annotations
 
 import argparse
+import functools
 import heapq
 import json
 import mmap
@@ -76,6 +77,12 @@ class Recording:
         return next((at for at in self.keyframes if at >= position), self.keyframes[0])
 
 
+@functools.lru_cache(maxsize=64)
+def recording_of(path: str) -> Recording:
+    """Returns the recording, one copy for all mounts; the file of a path is written once and never changed."""
+    return Recording(path)
+
+
 class Ring:
     """A file in which other processes see what was pushed, and when."""
 
@@ -98,7 +105,7 @@ class Mount:
     def __init__(self, path: str, options: dict[str, Any]) -> None:
         self.path = path
         self.options = options
-        self.recording = Recording(options["recording"]) if options.get("recording") else None
+        self.recording = recording_of(options["recording"]) if options.get("recording") else None
         self.ring = Ring(options["ring"])
         self.shared: bool = options.get("shared", True)
         self.position = 0  # where the camera is: a shared medium that is made anew goes on from here
@@ -261,7 +268,7 @@ class Server:
 
     def change(self, mount: str, recording: str) -> dict[str, Any]:
         """Plays another recording. SDP names the codec once and for all, so another codec ends the sessions."""
-        changed, before = Recording(recording), self._mounts[mount].recording
+        changed, before = recording_of(recording), self._mounts[mount].recording
         self._mounts[mount].recording = changed
         self._mounts[mount].position = 0
         if before is not None and before.codec == changed.codec:

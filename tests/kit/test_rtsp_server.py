@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
 
-from tests.kit import barcode
+from tests.kit import barcode, rtsp_server
 from tests.kit.recordings import Codec, Record, Scene
 from tests.kit.rtsp_server import RtspServer, RtspServerError, wrapping_after
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
 pytestmark = pytest.mark.usefixtures("require_rtsp_server")
@@ -182,10 +188,11 @@ def test_corrupt_packets_spoil_pictures_and_end_when_told(server: RtspServer, re
 
 @pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 def test_the_size_changes_within_a_session(server: RtspServer, record: Record, codec: Codec) -> None:
+    larger = record(Scene(codec=codec, width=480, height=360, first_number=1000))
     server.add("/gate", record(Scene(codec=codec)))
     frames = frames_of(server.url("/gate"))
     numbers(frames, 10)
-    assert server.change("/gate", record(Scene(codec=codec, width=480, height=360, first_number=1000))) == 0
+    assert server.change("/gate", larger) == 0
     seen = [(frame.width, barcode.read_frame(frame)) for _, frame in zip(range(60), frames, strict=False)]
     large = [number for width, number in seen if width == 480]
     assert large == list(range(1000, 1000 + len(large)))
@@ -193,10 +200,11 @@ def test_the_size_changes_within_a_session(server: RtspServer, record: Record, c
 
 
 def test_another_codec_ends_the_sessions_and_is_there_for_new_ones(server: RtspServer, record: Record) -> None:
+    other = record(Scene(codec="h265"))
     server.add("/gate", record(SMALL))
     frames = frames_of(server.url("/gate"))
     numbers(frames, 5)
-    assert server.change("/gate", record(Scene(codec="h265"))) == 1
+    assert server.change("/gate", other) == 1
     assert sum(1 for _ in frames) < 50
     with watch(server.url("/gate")) as container:
         assert container.streams.video[0].codec_context.name == "hevc"
@@ -243,6 +251,28 @@ def test_sender_reports_carry_the_wall_clock(server: RtspServer, record: Record)
         assert container.start_time_realtime is not None
         assert frame.time is not None
         assert abs(container.start_time_realtime / 1e6 + frame.time - time.time()) < 1
+
+
+def test_sender_reports_are_true_again_after_media_time_jumped(server: RtspServer, record: Record) -> None:
+    server.add("/gate", record(SMALL))
+    jumped_at = None
+    with watch(server.url("/gate")) as container:
+        for count, packet in enumerate(container.demux(video=0)):
+            late = [time.time() - utc for utc in wall_clock_of(packet)]
+            if late and jumped_at is None:
+                assert abs(late[0]) < 1
+                server.jump_pts("/gate", 100)
+                jumped_at = count
+            elif jumped_at is not None and count > jumped_at + 10 and abs(late[0]) < 1:
+                break
+            assert count < 250
+    assert jumped_at is not None
+
+
+def wall_clock_of(packet: av.Packet[VideoStream]) -> list[float]:
+    """Returns the sender's UTC seconds of a packet; nothing before the first sender report."""
+    found = [bytes(data) for data in packet.iter_sidedata() if "prft" in str(data.data_type)]
+    return [struct.unpack_from("<q", data)[0] / 1e6 for data in found]
 
 
 def test_a_killed_server_comes_back_on_the_same_port(server: RtspServer, record: Record) -> None:
@@ -321,3 +351,35 @@ def test_a_wrong_command_is_refused_in_words(server: RtspServer, record: Record)
     server.kill()
     with pytest.raises(RtspServerError, match="restart"):
         server.silence("/gate")
+
+
+def test_a_stopped_server_does_not_outlive_the_tests() -> None:
+    leave = "\n".join(
+        (
+            "from tests.kit.rtsp_server import RtspServer",
+            "server = RtspServer(life_s=60)",
+            "server.start()",
+            "server.stop()",
+            "print(server.pid, flush=True)",
+            f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})",
+        )
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    left = subprocess.run([sys.executable, "-c", leave], cwd=root, env=environment, capture_output=True, check=False)
+    pid = int(left.stdout)
+    until = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_machine_that_cannot_serve_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho 'ModuleNotFoundError: no gi' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(rtsp_server, "PYTHON", str(python))
+    why = rtsp_server.why_no_rtsp_server.__wrapped__()
+    assert why is not None
+    assert "no gi" in why
+    assert "gir1.2-gst-rtsp-server-1.0" in why
