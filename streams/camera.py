@@ -86,7 +86,7 @@ class Camera:
         ledger: Ledger,
         connect: Connect,
         listener: Callable[[CameraEvent], None],
-        random: Random | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
         """Starts nothing yet.
 
@@ -96,14 +96,14 @@ class Camera:
             ledger: where they are counted.
             connect: opens a connection.
             listener: told of each change of state, in the camera's thread.
-            random: moves the intervals between tries.
+            backoff: how long to wait between tries.
         """
         self._settings = settings
         self._outlet = outlet
         self._ledger = ledger
         self._connect = connect
         self._listener = listener
-        self._backoff = Backoff(random or Random())  # noqa: S311  # only keeps cameras out of step
+        self._backoff = backoff or Backoff(Random())  # noqa: S311  # only keeps cameras out of step
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera-{settings.camera}", daemon=True)
         self._clock = LiveClock()

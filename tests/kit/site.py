@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from tests.kit import barcode
 from watchline.streams.address import Address
+from watchline.streams.backoff import Backoff
 from watchline.streams.camera import Camera, CameraEvent, CameraState
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connecting import open_connection
@@ -69,7 +70,7 @@ class Site:
         self.ledgers[name] = ledger = Ledger()
         wanted = CameraSettings(name, Address.parse(url), **{"fps": 0.0, **settings})
         outlet = self._latest.add(name, ledger)
-        self._cameras[name] = Camera(wanted, outlet, ledger, open_connection, self.events.append, Random(1))
+        self._cameras[name] = Camera(wanted, outlet, ledger, open_connection, self.events.append, Backoff(Random(1)))
         self._cameras[name].start()
 
     def remove(self, name: str, timeout_s: float = 15.0) -> None:
