@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Protocol
 
 from watchline.streams.address import Kind
@@ -28,6 +28,15 @@ from watchline.streams.source import SourceInfo
 from watchline.streams.still import StillWatch
 
 _log = logging.getLogger(__name__)
+
+_HEALED = MappingProxyType(
+    {
+        Count.HEALED_MISSING: "missing",
+        Count.HEALED_BACKWARDS: "backwards",
+        Count.HEALED_JUMPED: "jumped",
+        Count.CLOCK_DISTRUSTED: "distrusted",
+    }
+)
 
 
 class CameraState(StrEnum):
@@ -87,6 +96,7 @@ class Camera:
         connect: Connect,
         listener: Callable[[CameraEvent], None],
         backoff: Backoff | None = None,
+        clock: LiveClock | None = None,
     ) -> None:
         """Starts nothing yet.
 
@@ -97,6 +107,7 @@ class Camera:
             connect: opens a connection.
             listener: told of each change of state, in the camera's thread.
             backoff: how long to wait between tries.
+            clock: of an earlier life of this camera, to go on with.
         """
         self._settings = settings
         self._outlet = outlet
@@ -106,7 +117,8 @@ class Camera:
         self._backoff = backoff or Backoff(Random())  # noqa: S311  # only keeps cameras out of step
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera-{settings.camera}", daemon=True)
-        self._clock = LiveClock()
+        self._clock = clock or LiveClock()
+        self._healed_before = {count: ledger[count] for count in _HEALED}  # counted by an earlier process
         self._still = StillWatch()
         self._rate = FixedRate(settings.fps)
         self._state = CameraState.STOPPED
@@ -182,12 +194,9 @@ class Camera:
                 raise self._frozen()
 
     def _count(self, connection: Connection) -> None:
-        healed = self._clock.healed
         self._ledger.set(Count.UNDECODABLE, self._undecodable_before + connection.undecodable)
-        self._ledger.set(Count.HEALED_MISSING, healed.missing)
-        self._ledger.set(Count.HEALED_BACKWARDS, healed.backwards)
-        self._ledger.set(Count.HEALED_JUMPED, healed.jumped)
-        self._ledger.set(Count.CLOCK_DISTRUSTED, healed.distrusted)
+        for count, name in _HEALED.items():
+            self._ledger.set(count, self._healed_before[count] + getattr(self._clock.healed, name))
 
     def _hand_on(self, arrival: Arrival, stamp: Stamp, connection: Connection, now_s: float) -> None:
         sequence = self._ledger[Count.RECEIVED] - 1

@@ -43,9 +43,21 @@ class Picture:
         planes: uint8 arrays as `pixel_format` says, read only, without row padding; empty for `OTHER`.
         matrix: code of the YUV matrix by ITU-T H.273; 2 is untold.
         full_range: luma runs from 0 to 255, not from 16 to 235.
+        interlaced: its odd and even rows were taken one after the other; `rgb()` heeds that.
     """
 
-    __slots__ = ("_convert", "_lock", "_rgb", "full_range", "height", "matrix", "pixel_format", "planes", "width")
+    __slots__ = (
+        "_convert",
+        "_lock",
+        "_rgb",
+        "full_range",
+        "height",
+        "interlaced",
+        "matrix",
+        "pixel_format",
+        "planes",
+        "width",
+    )
 
     def __init__(
         self,
@@ -56,6 +68,7 @@ class Picture:
         convert: Callable[[], U8],
         matrix: int = 2,
         full_range: bool = False,
+        interlaced: bool = False,
     ) -> None:
         self.height = height
         self.width = width
@@ -63,6 +76,7 @@ class Picture:
         self.planes = planes
         self.matrix = matrix
         self.full_range = full_range
+        self.interlaced = interlaced
         self._convert = convert
         self._rgb: U8 | None = None
         self._lock = threading.Lock()

@@ -79,6 +79,11 @@ class Latest:
                 self._changed.notify_all()
             return frame
 
+    def lose(self, box: _Box, reason: Drop) -> None:
+        """See `Outlet.lose`."""
+        with self._changed:
+            box.ledger.drop(reason, box.ledger.in_flight - len(box.frames))
+
     def close(self) -> None:
         """Forgets all cameras; whoever waits in `take` or `put` returns."""
         with self._changed:
@@ -112,3 +117,7 @@ class Outlet:
     def put(self, frame: Frame) -> None:
         """Offers a frame that was counted as received; from here on it is delivered or counted as dropped."""
         self._latest.put(self._camera, self._box, frame)
+
+    def lose(self, reason: Drop) -> None:
+        """Counts as dropped what was received and neither waits here nor is settled; whoever received it has ended."""
+        self._latest.lose(self._box, reason)

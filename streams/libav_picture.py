@@ -44,6 +44,7 @@ class Converter:
             partial(self.rgb, frame, turns),
             int(frame.colorspace),
             full_range,
+            frame.interlaced_frame,
         )
 
     def rgb(self, frame: VideoFrame, turns: int) -> U8:

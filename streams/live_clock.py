@@ -58,6 +58,17 @@ class LiveClock:
         self._lag = _Spread()
         self._rtcp = _Spread()
 
+    def resume(self, born_s: float, last_s: float) -> None:
+        """Goes on after an earlier clock of the same camera, which ended with its process.
+
+        Args:
+            born_s: arrival of the camera's first frame, on the monotonic clock.
+            last_s: `pts_s` of its last frame.
+        """
+        self._born_s = born_s
+        self._last_s = last_s
+        self._last_arrival_s = born_s + last_s
+
     def connected(self, period_s: float) -> None:
         """Says that the next frame is the first of a new connection, whose stream may count from anywhere."""
         self._period_s = period_s

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from watchline.pipeline.cli import watching
 from watchline.pipeline.cli.camera_options import Backend, Hardware, Insecure, OpenTimeout, Transport, Url
 from watchline.pipeline.secrets import expand
 from watchline.streams.address import Address
@@ -23,6 +24,7 @@ from watchline.streams.frame import ClockSource
 from watchline.streams.probe import Probe
 
 app = typer.Typer(help="Look at cameras: what they send, and whether it keeps coming.", no_args_is_help=True)
+app.command("watch")(watching.watch)
 
 _STILL_S = 1.0  # a picture that is the same for so long is worth a word
 

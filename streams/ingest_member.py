@@ -1,0 +1,150 @@
+"""One camera of an ingest process, as its parent sees it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from watchline.streams.camera import CameraEvent, CameraState
+from watchline.streams.camera_settings import CameraSettings
+from watchline.streams.failure import CameraError, Reason
+from watchline.streams.frame import Frame
+from watchline.streams.ingest_wire import Channel, Message, frame_in, settings_out, shape_in
+from watchline.streams.ledger import Count, Drop, Ledger
+from watchline.streams.shared_budget import SharedBudget
+from watchline.streams.shared_pictures import PictureMemory, reserve_cells, shared_cells
+
+_CLOSING_S = 2.0  # in which a connection that ended for whatever reason is closed
+_RESOLVER_S = 60.0  # for which the system may look for a host name, whatever time-outs a camera has
+
+
+class LosingOutlet(Protocol):
+    """Takes the frames of a camera, and is told when others will never come."""
+
+    def put(self, frame: Frame) -> None:
+        """Takes one frame."""
+
+    def lose(self, reason: Drop) -> None:
+        """Counts as dropped what was received and will never come."""
+
+
+class Member:
+    """One camera: its settings, its counts, and the memory of its pictures.
+
+    Its ledger lies in memory that it shares with the process that reads the camera, and outlives that process.
+    """
+
+    def __init__(self, key: int, settings: CameraSettings) -> None:
+        """No process reads it yet.
+
+        Args:
+            key: unlike that of any other, a removed one of the same name included.
+            settings: which camera.
+
+        Raises:
+            CameraError: there is no memory, or no descriptor left.
+        """
+        self.key = key
+        self.settings = settings
+        self.leaving = False  # removed, but its process still reads it
+        try:
+            self._fd = reserve_cells()
+        except OSError as error:
+            text = f'camera "{settings.camera}": no shared memory for its counts ({error.strerror})'
+            raise CameraError(Reason.MEMORY, f"{text}; use fewer cameras") from None
+        self.ledger = Ledger(shared_cells(self._fd))
+        self._outlet: LosingOutlet | None = None
+        self._listener: Callable[[CameraEvent], None] | None = None
+        self._memory: PictureMemory | None = None
+        self._born_s: float | None = None  # arrival of its first frame, monotonic
+        self._last_s = 0.0  # `pts_s` of its last one
+        self._state = CameraState.CONNECTING
+        self._active_s = time.monotonic()
+        self._received = 0
+
+    def report_to(self, outlet: LosingOutlet, listener: Callable[[CameraEvent], None]) -> None:
+        """Says where its frames go, and who is told of each change of state."""
+        self._outlet, self._listener = outlet, listener
+
+    def introduce(self, channel: Channel) -> None:
+        """Has a process read this camera."""
+        self._memory = None  # another process may still hold it
+        self._active_s = time.monotonic()
+        settings = settings_out(self.settings)
+        born = {"born_s": self._born_s, "last_s": self._last_s}
+        channel.send("add", self._fd, key=self.key, settings=settings, **born)
+
+    def heard(self, event: CameraEvent) -> None:
+        """Takes a change of state."""
+        self._active_s = time.monotonic()
+        self._state = event.state
+        if self._listener is not None:
+            self._listener(event)
+
+    def frame(self, message: Message) -> None:
+        """Takes a frame that lies in the shared memory.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self._memory is None:
+            raise ValueError("a frame before there was memory for it")
+        frame = frame_in(message, self.settings.camera, self._memory.read(int(message["slot"]), shape_in(message)))
+        if self._born_s is None:
+            self._born_s = time.monotonic() - frame.pts_s
+        self._last_s = frame.pts_s
+        if self._outlet is not None:
+            self._outlet.put(frame)
+
+    def grant(self, message: Message, budget: SharedBudget, channel: Channel) -> None:
+        """Gives its process memory for pictures of the size that is asked for, or says why not."""
+        self._memory = None
+        width, height, slot_bytes = (int(message[name]) for name in ("width", "height", "slot_bytes"))
+        try:
+            memory, fd = budget.reserve(self.settings.camera, width, height, slot_bytes)
+        except CameraError as error:
+            channel.send("refuse", key=self.key, ask=message["ask"], sentence=str(error))
+            return
+        self._memory = memory
+        try:
+            channel.send("memory", fd, key=self.key, ask=message["ask"], slot_bytes=slot_bytes, slots=memory.slots)
+        finally:
+            os.close(fd)
+
+    def stuck_s(self) -> float:
+        """Returns for how long it has done nothing, beyond all that it may wait for itself; negative if not."""
+        now_s = time.monotonic()
+        received = self.ledger[Count.RECEIVED]
+        if received != self._received:
+            self._received, self._active_s = received, now_s
+        settings = self.settings
+        if self.leaving or settings.lossless or self._state in (CameraState.OFFLINE, CameraState.STOPPED):
+            return -1.0
+        patience_s = settings.silent_after_s
+        if self._state is CameraState.CONNECTING:
+            patience_s += 2 * settings.open_timeout_s + _RESOLVER_S
+        return now_s - self._active_s - patience_s - _CLOSING_S
+
+    def process_ended(self, reason: Drop) -> None:
+        """Counts what that process had received and not handed over."""
+        self._memory = None
+        if self._outlet is not None:
+            self._outlet.lose(reason)
+
+    def crashed(self, reason: Reason, sentence: str, retry_s: float) -> None:
+        """Says that its process has ended, and when the next is started."""
+        self.ledger.add(Count.FAILURES)
+        camera = self.settings.camera
+        text = f'camera "{camera}": {sentence}; it is started again in {retry_s:.0f} s'
+        self.heard(CameraEvent(camera, CameraState.OFFLINE, time.monotonic(), reason, text, retry_s))
+
+    def stopped(self) -> None:
+        """Says that nothing reads it any more, where its process did not come to say so."""
+        if self._state is not CameraState.STOPPED:
+            self.heard(CameraEvent(self.settings.camera, CameraState.STOPPED, time.monotonic()))
+
+    def close(self) -> None:
+        """Closes what it holds open; its counts can still be read."""
+        os.close(self._fd)
