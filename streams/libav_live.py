@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from watchline.streams.address import Kind
 from watchline.streams.camera_settings import CameraSettings, Hardware, Transport
 from watchline.streams.connection import Arrival
+from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS
 from watchline.streams.libav_failure import why
@@ -56,7 +57,7 @@ class LibavConnection:
             CameraError: there is no connection, or no video in it.
         """
         self._settings = settings
-        self._failure = partial(_failure, settings)
+        self._failure = partial(camera_error, settings)
         self._container, self._transport = _open(settings)
         try:
             self._stream = self._video()
@@ -138,24 +139,24 @@ class LibavConnection:
         try:
             packet = next(self._packets)
         except StopIteration:
-            raise self._failure(Reason.ENDED, "the camera ended the stream", "") from None
+            raise self._failure(Reason.ENDED, "the camera ended the stream") from None
         except FFmpegError as error:
-            reason, text = why(error, self._settings.address)
             if error.errno == errno.EIO:  # HTTP and RTMP end so
-                reason, text = Reason.ENDED, "the camera ended the stream"
+                raise self._failure(Reason.ENDED, "the camera ended the stream") from None
+            reason, text = why(error, self._settings)
             # Interrupted reads give what was left over first: silence is what it was, not that packet.
             text = f"no packet for {time.monotonic() - self._packet_s:.1f} s" if reason is Reason.TIMEOUT else text
-            raise self._failure(reason, text, "") from None
+            raise self._failure(reason, text) from None
         now_s = time.monotonic()
         silent_s, self._packet_s = now_s - self._packet_s, now_s
         if packet.size == 0 and packet.dts is None:
-            raise self._failure(Reason.ENDED, "the camera ended the stream", "")
+            raise self._failure(Reason.ENDED, "the camera ended the stream")
         if silent_s >= self._settings.silent_after_s and silent_s >= self._patience_s:
-            raise self._failure(Reason.TIMEOUT, f"no packet for {silent_s:.1f} s", "")
+            raise self._failure(Reason.TIMEOUT, f"no packet for {silent_s:.1f} s")
         if now_s - self._picture_s >= self._patience_s:
             damage = f" ({self._undecodable} could not be decoded: {self._first_error})" if self._undecodable else ""
             text = f"packets, but no picture for {now_s - self._picture_s:.1f} s{damage}"
-            raise self._failure(Reason.CORRUPT, text, "")
+            raise self._failure(Reason.CORRUPT, text)
         return packet
 
     def _decode(self, packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
@@ -172,17 +173,12 @@ class LibavConnection:
             return iter(())
 
 
-def _failure(settings: CameraSettings, reason: Reason, text: str, mend: str) -> CameraError:
-    sentence = f'camera "{settings.camera}": {text} ({settings.address})'
-    return CameraError(reason, f"{sentence}; {mend}" if mend else sentence)
-
-
 def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
     """Returns the open stream, and how it comes."""
     from av.error import FFmpegError
 
     if settings.hardware is not Hardware.NEVER:
-        raise _failure(settings, Reason.CODEC, "PyAV decodes in software only", "set its backend to gstreamer")
+        raise camera_error(settings, Reason.CODEC, "PyAV decodes in software only", "set its backend to gstreamer")
     transports = [settings.transport]
     if settings.transport is Transport.AUTO:
         transports = [Transport.TCP, Transport.UDP] if settings.address.kind is Kind.RTSP else [Transport.TCP]
@@ -201,10 +197,10 @@ def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
     if time.monotonic() - begun_s >= settings.open_timeout_s:  # whatever the interrupted step says of itself
         reason, text = Reason.TIMEOUT, f"did not answer within {settings.open_timeout_s:.1f} s"
     elif isinstance(refused, FFmpegError):
-        reason, text = why(refused, settings.address)
+        reason, text = why(refused, settings)
     else:
         reason, text = Reason.PROTOCOL, str(refused)
-    raise _failure(settings, reason, text, _MEND.get(reason, ""))
+    raise camera_error(settings, reason, text)
 
 
 def _open_by(settings: CameraSettings, transport: Transport) -> InputContainer:
@@ -218,17 +214,6 @@ def _open_by(settings: CameraSettings, transport: Transport) -> InputContainer:
         timeout=(settings.open_timeout_s, settings.silent_after_s),
         metadata_errors="replace",
     )
-
-
-_MEND = MappingProxyType(
-    {
-        Reason.AUTH: "check the user name and the password",
-        Reason.DNS: "check the host name, or write its number",
-        Reason.REFUSED: "check the port, and that the camera's service is on",
-        Reason.NOT_FOUND: "check the path; the camera's manual or its web page tells it",
-        Reason.TLS: "name its authority with tls_authorities, or set tls_verify: false",
-    }
-)
 
 
 def _options(settings: CameraSettings, transport: Transport) -> dict[str, str]:

@@ -46,6 +46,20 @@ def native() -> None:
 
 
 @pytest.fixture(scope="session")
+def require_gstreamer() -> None:
+    """Asks for GStreamer in this Python; with WATCHLINE_REQUIRE_LIVE=1 its absence is a failure."""
+    from watchline.streams.gstreamer_library import INSTALL, GStreamerMissingError, load
+
+    try:
+        load()
+    except GStreamerMissingError as missing:
+        message = f"{missing}; {INSTALL}"
+        if os.environ.get("WATCHLINE_REQUIRE_LIVE") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX model that finds one person, in the same place, in every picture."""
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")

@@ -158,6 +158,29 @@ def _ffmpeg() -> Check:
     return Check("video", Health.OK, f"{found}, H.264 encoder libx264")
 
 
+def _gstreamer() -> Check:
+    from watchline.streams.gstreamer_decoders import HARDWARE, SOFTWARE
+    from watchline.streams.gstreamer_library import ELEMENTS, INSTALL, GStreamerMissingError, load
+
+    try:
+        library = load()
+    except GStreamerMissingError as missing:
+        found = f"{missing}: PyAV reads cameras; for hardware decoding {INSTALL}"
+        return Check("gstreamer", Health.OK, found)
+    lacking = {element: package for element, package in ELEMENTS.items() if not library.has(element)}
+    chips = sorted({name for names in HARDWARE.values() for name in names if library.has(name)})
+    software = {codec: next(filter(library.has, names), "") for codec, names in SOFTWARE.items()}
+    decoders = ", ".join(name for name in software.values() if name) or "none"
+    found = f"GStreamer {library.version}; decoders: {decoders}; on a chip: {', '.join(chips) or 'none found'}"
+    undecoded = [codec for codec, name in software.items() if not name]
+    if not lacking and not undecoded:
+        return Check("gstreamer", Health.OK, found)
+    packages = {*lacking.values(), *(["gstreamer1.0-libav"] if undecoded else [])}
+    missing_names = ", ".join([*lacking, *(f"a decoder for {codec}" for codec in undecoded)])
+    mend = f"install its plugins (Debian: {' '.join(sorted(packages))}), or leave cameras to PyAV"
+    return Check("gstreamer", Health.WARN, f"{found}; lacks {missing_names}", mend)
+
+
 def _models() -> Check:
     cache = default_cache()
     found = {entry.name: state(entry, cache) for entry in Catalog.load() if entry.kind is Kind.MODEL}
@@ -200,6 +223,7 @@ _CHECKS: Mapping[str, Callable[[], Check]] = MappingProxyType(
         "inference": _engine,
         "gpu": _gpu,
         "video": _ffmpeg,
+        "gstreamer": _gstreamer,
         "models": _models,
         "disk": _disk,
         "memory": _memory,

@@ -1,0 +1,83 @@
+"""Watches the encoded pictures on their way to a GStreamer decoder, and holds them back when it cannot keep up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from watchline.streams.gstreamer_library import Library
+
+MAX_PACKETS = 100  # four seconds of a usual camera
+MAX_BYTES = 32 << 20
+_MAX_REMEMBERED = 256
+
+
+class Gate:
+    """Stands before the queue of a decoder; its probe runs in GStreamer's thread, the rest in the reader's.
+
+    Decoders give pictures in the order of their times. A packet whose time has passed without a picture gave none.
+    A full queue is not waited for: packets are dropped up to the next one that needs no other, and counted.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self._gst = library.gst
+        self._lock = threading.Lock()
+        self._waiting: dict[int, bool] = {}  # time in ns -> needs no other picture
+        self._element: Any = None
+        self._is_queue = False
+        self._probe = 0
+        self._skipping = False
+        self.packets = 0
+        self.lost = 0  # packets of which no picture was made
+        self.packet_s = time.monotonic()  # when the last one came
+
+    def watch(self, element: Any) -> None:
+        """Begins to watch what enters `element`: a queue, whose own limits it takes away, or a sink."""
+        self._is_queue = element.find_property("max-size-time") is not None
+        for limit in ("max-size-buffers", "max-size-bytes", "max-size-time") if self._is_queue else ():
+            element.set_property(limit, 0)
+        self._element = element
+        self._probe = element.get_static_pad("sink").add_probe(self._gst.PadProbeType.BUFFER, self._pass)
+
+    def release(self) -> None:
+        """Lets go of the element."""
+        element, self._element = self._element, None
+        if element is not None:
+            element.get_static_pad("sink").remove_probe(self._probe)
+
+    def came_out(self, pts_ns: int) -> bool:
+        """Says that the picture of that time was decoded; returns whether it needed no other."""
+        with self._lock:
+            late = [other for other in self._waiting if other < pts_ns]
+            for other in late:
+                del self._waiting[other]
+            self.lost += len(late)
+            return self._waiting.pop(pts_ns, False)
+
+    def _pass(self, _pad: Any, info: Any) -> Any:
+        buffer, go_on = info.get_buffer(), self._gst.PadProbeReturn.OK
+        if buffer is None:
+            return go_on
+        self.packet_s = time.monotonic()
+        self.packets += 1
+        key = not buffer.has_flags(self._gst.BufferFlags.DELTA_UNIT)
+        self._skipping = self._is_full() or (self._skipping and not key)
+        with self._lock:
+            if self._skipping:
+                self.lost += 1
+                return self._gst.PadProbeReturn.DROP
+            if buffer.pts != self._gst.CLOCK_TIME_NONE:
+                self._waiting[buffer.pts] = key
+            if len(self._waiting) > _MAX_REMEMBERED:
+                del self._waiting[next(iter(self._waiting))]
+                self.lost += 1
+        return go_on
+
+    def _is_full(self) -> bool:
+        element = self._element
+        if element is None or not self._is_queue:
+            return False
+        buffers: int = element.get_property("current-level-buffers")
+        waiting_bytes: int = element.get_property("current-level-bytes")
+        return buffers >= MAX_PACKETS or waiting_bytes >= MAX_BYTES
