@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from watchline.streams.address import Kind
+from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.diagnosis import BY_NUMBER, look_closer
 from watchline.streams.failure import Reason
 
@@ -51,14 +52,15 @@ _DEVICE_WORDS = MappingProxyType(
 
 
 def why(domain: str, code: int, text: str, settings: CameraSettings) -> tuple[Reason, str]:
-    """Returns the reason for an error and what to say of it; the text holds no credentials of `address`.
+    """Returns the reason for an error and what to say of it; the text holds no credentials.
 
     Args:
         domain: of the GError.
         code: of the GError.
         text: its message, and what GStreamer says beside it for developers.
-        address: that was read.
+        settings: of the camera that was read.
     """
+    address = settings.address
     if address.kind is Kind.RTSP and refuses_transport(domain, code, text):
         return _STATUS[_UNSUPPORTED_TRANSPORT]
     if (status := _status_of(text)) in _STATUS:
