@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from watchline.streams.camera import Camera
+from watchline.streams.camera import Camera, CameraEvent
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connecting import open_connection
 from watchline.streams.connection import Connect
@@ -56,12 +56,18 @@ class Ingest:
     Every method may be called from any thread. A context manager: its end is `close()`.
     """
 
-    def __init__(self, settings: IngestSettings | None = None, connect: Connect = open_connection) -> None:
+    def __init__(
+        self,
+        settings: IngestSettings | None = None,
+        connect: Connect = open_connection,
+        listener: Callable[[CameraEvent], None] = lambda _: None,
+    ) -> None:
         """Reads nothing yet.
 
         Args:
             settings: in which processes, with how much memory.
             connect: opens connections; a function of a module where cameras are read in other processes.
+            listener: told of each change of a camera's state, from any thread; must not wait.
 
         Raises:
             UsageError: this system cannot do what is asked for.
@@ -72,9 +78,9 @@ class Ingest:
         self._reads: dict[str, _Read] = {}
         self._reader: _Reader
         if settings.group_size == 0:
-            self._reader = _Here(self._latest, connect)
+            self._reader = _Here(self._latest, connect, listener)
         else:
-            self._reader = _Elsewhere(self._latest, settings, connect)
+            self._reader = _Elsewhere(self._latest, settings, connect, listener)
         self._stop = threading.Event()
         self._sampler = threading.Thread(target=self._sample, name="ingest-sampler", daemon=True)
         self._sampler.start()
@@ -148,15 +154,16 @@ class Ingest:
 class _Here:
     """Reads cameras in threads of this process."""
 
-    def __init__(self, latest: Latest, connect: Connect) -> None:
+    def __init__(self, latest: Latest, connect: Connect, listener: Callable[[CameraEvent], None]) -> None:
         self._latest = latest
         self._connect = connect
+        self._listener = listener
         self._cameras: list[Camera] = []
 
     def read(self, settings: CameraSettings) -> _Read:
         """See `_Reader.read`."""
         ledger = Ledger()
-        standing = Standing(settings.camera, ledger)
+        standing = Standing(settings.camera, ledger, self._listener)
         outlet = self._latest.add(settings.camera, ledger, lossless=settings.lossless)
         camera = Camera(settings, outlet, ledger, self._connect, standing.heard)
         camera.start()
@@ -176,7 +183,13 @@ class _Here:
 class _Elsewhere:
     """Reads cameras in groups, a process each."""
 
-    def __init__(self, latest: Latest, settings: IngestSettings, connect: Connect) -> None:
+    def __init__(
+        self,
+        latest: Latest,
+        settings: IngestSettings,
+        connect: Connect,
+        listener: Callable[[CameraEvent], None],
+    ) -> None:
         if not shareable():
             raise UsageError(
                 f"group_size {settings.group_size}: reading cameras in processes of their own needs Linux, this is "
@@ -187,6 +200,7 @@ class _Elsewhere:
             raise UsageError(f"connect {self._connect}: want a function of a module, for other processes to import")
         self._latest = latest
         self._settings = settings
+        self._listener = listener
         bound = settings.memory_bytes or usable_memory_bytes() // _SHARE
         self._budget = SharedBudget(bound, settings.slots, usable_memory_bytes)
         self._processes: list[IngestProcess] = []
@@ -198,7 +212,7 @@ class _Elsewhere:
         cameras = sum(process.cameras for process in self._processes)
         self._budget.check(cameras + 1, *self._settings.expected_size)
         member = Member(next(self._keys), settings)
-        standing = Standing(settings.camera, member.ledger)
+        standing = Standing(settings.camera, member.ledger, self._listener)
         # Where a full box would make the reader of a whole group wait, it has a place for every picture there can be.
         places = self._settings.slots if settings.lossless else 1
         outlet = self._latest.add(settings.camera, member.ledger, places)

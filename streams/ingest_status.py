@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from watchline.streams.camera import CameraEvent, CameraState
@@ -12,6 +14,8 @@ from watchline.streams.failure import Reason
 from watchline.streams.frame import ClockSource, Frame
 from watchline.streams.ledger import Count, Drop, Ledger
 from watchline.streams.source import SourceInfo
+
+_log = logging.getLogger(__name__)
 
 SAMPLE_S = 1.0
 _SAMPLES = 6  # rates are means over the last five seconds
@@ -102,12 +106,22 @@ class CameraStatus:
     clock_error_s: float
 
 
+def _tell(event: CameraEvent) -> None:
+    """Logs a change of state: what an operator must act on as a warning."""
+    if event.state in (CameraState.OFFLINE, CameraState.FROZEN):
+        again = f"; next try in {event.retry_s:.1f} s" if event.retry_s else ""
+        _log.warning("%s: %s%s", event.reason, event.sentence, again)
+    else:
+        _log.info('camera "%s": %s%s', event.camera, event.state, f", {event.sentence}" if event.sentence else "")
+
+
 class Standing:
     """Keeps what `CameraStatus` says of one camera. Safe to share between threads."""
 
-    def __init__(self, camera: str, ledger: Ledger) -> None:
-        """Starts as connecting."""
+    def __init__(self, camera: str, ledger: Ledger, listener: Callable[[CameraEvent], None]) -> None:
+        """Starts as connecting; `listener` is told of each change."""
         self.ledger = ledger
+        self._listener = listener
         self._lock = threading.Lock()
         self._event = CameraEvent(camera, CameraState.CONNECTING, time.monotonic())
         self._sentence = ""
@@ -129,6 +143,8 @@ class Standing:
             elif event.sentence or event.reason is None:
                 self._sentence = event.sentence
             self._event = event
+        _tell(event)
+        self._listener(event)
 
     def delivered(self, frame: Frame) -> None:
         """Takes note of a frame that was just handed to whoever analyses."""

@@ -39,7 +39,7 @@ def site(record: Record) -> Iterator[Site]:
         site.wait_for_picture("well", 10, more=10)
         begun = time.monotonic()
         yield site
-        assert site.rate("well", begun, time.monotonic()) >= 0.95 * FPS
+        site.assert_kept("well", 0.95 * FPS, begun, time.monotonic())
         assert site.reasons("well") == []
 
 

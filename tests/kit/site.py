@@ -8,20 +8,18 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from random import Random
 from types import TracebackType
 from typing import Any, Self
 
 from tests.kit import barcode
 from watchline.streams.address import Address
-from watchline.streams.backoff import Backoff
-from watchline.streams.camera import Camera, CameraEvent, CameraState
-from watchline.streams.camera_settings import CameraSettings
-from watchline.streams.connecting import open_connection
+from watchline.streams.camera import CameraEvent, CameraState
+from watchline.streams.camera_settings import Backend, CameraSettings
 from watchline.streams.failure import Reason
 from watchline.streams.frame import ClockSource
-from watchline.streams.latest import Latest
-from watchline.streams.ledger import Count, Ledger
+from watchline.streams.ingest import Ingest
+from watchline.streams.ingest_settings import IngestSettings
+from watchline.streams.ingest_status import FrameCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +37,14 @@ class Seen:
 
 
 class Site:
-    """Reads cameras in this process until the end of the `with` block, where it checks what must always be true."""
+    """Reads cameras until the end of the `with` block, where it checks what must always be true."""
 
-    def __init__(self) -> None:
+    def __init__(self, group_size: int = 0, backend: str = "auto") -> None:
+        """Args: group_size is of cameras a process, 0 for this one; backend of all cameras."""
         self.events: list[CameraEvent] = []
         self.seen: dict[str, list[Seen]] = defaultdict(list)
-        self.ledgers: dict[str, Ledger] = {}
-        self._latest = Latest()
-        self._cameras: dict[str, Camera] = {}
+        self._backend = Backend(backend)
+        self._ingest = Ingest(IngestSettings(group_size=group_size), listener=self.events.append)
         self._taker = threading.Thread(target=self._take, name="taker")
         self._closed = False
 
@@ -57,28 +55,24 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for name in list(self._cameras):
-            self.remove(name)
+        self._ingest.close()
         self._closed = True
-        self._latest.close()
         self._taker.join(10)
         if error is None:
             self.check()
 
     def add(self, name: str, url: str, **settings: Any) -> None:
         """Begins to read a camera; all its frames are asked for unless `fps` says otherwise."""
-        self.ledgers[name] = ledger = Ledger()
-        wanted = CameraSettings(name, Address.parse(url), **{"fps": 0.0, **settings})
-        outlet = self._latest.add(name, ledger)
-        self._cameras[name] = Camera(wanted, outlet, ledger, open_connection, self.events.append, Backoff(Random(1)))
-        self._cameras[name].start()
+        wanted = {"fps": 0.0, "backend": self._backend, **settings}
+        self._ingest.add(CameraSettings(name, Address.parse(url), **wanted))
 
-    def remove(self, name: str, timeout_s: float = 15.0) -> None:
+    def remove(self, name: str) -> None:
         """Ends a camera."""
-        camera = self._cameras.pop(name)
-        camera.stop()
-        self._latest.remove(name)
-        assert camera.join(timeout_s), f"{name} does not end"
+        self._ingest.remove(name)
+
+    def counts(self, name: str) -> FrameCounts:
+        """What became of its frames."""
+        return self._ingest.status()[name].counts
 
     def state(self, name: str) -> CameraState:
         """What it does now."""
@@ -109,19 +103,26 @@ class Site:
         """Frames a second delivered between two moments of the monotonic clock."""
         return sum(since_s <= seen.at_s < until_s for seen in self.seen[name]) / (until_s - since_s)
 
+    def assert_kept(self, name: str, fps: float, since_s: float, until_s: float) -> None:
+        """Checks that a camera delivered so many frames a second; one at each end may fall outside."""
+        delivered = self.rate(name, since_s, until_s) * (until_s - since_s)
+        assert delivered >= fps * (until_s - since_s) - 2, (name, delivered, until_s - since_s)
+
     def check(self) -> None:
         """Checks the counts, and that no frame came twice, out of order, or with a time that does not rise."""
-        for name, ledger in self.ledgers.items():
-            dropped = sum(ledger.dropped().values())
-            assert ledger[Count.RECEIVED] == ledger[Count.DELIVERED] + dropped, (name, ledger.dropped())
-            assert ledger[Count.DELIVERED] == len(self.seen[name])
-            for before, after in pairwise(self.seen[name]):
+        for name, status in self._ingest.status().items():
+            counts = status.counts
+            assert counts.in_flight == 0, (name, counts)
+            assert counts.received == counts.delivered + sum(counts.dropped.values()), (name, counts)
+            assert counts.delivered == len(self.seen[name]), (name, counts)
+        for name, seen in self.seen.items():
+            for before, after in pairwise(seen):
                 assert after.sequence > before.sequence, (name, before, after)
                 assert after.pts_s > before.pts_s, (name, before, after)
 
     def _take(self) -> None:
         while not self._closed:
-            frame = self._latest.take(0.2)
+            frame = self._ingest.take(0.2)
             if frame is None:
                 continue
             picture = frame.picture
