@@ -17,7 +17,8 @@ DEFAULT_PORTS = MappingProxyType(
     {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}  # IANA
 )
 _DEVICE = re.compile(r"/dev/video[0-9]{1,4}")
-_HOST = re.compile(r"\[[0-9a-fA-F:.%a-z]+\]|[0-9a-zA-Z._-]+")
+_LABEL = r"[0-9a-zA-Z_](?:[0-9a-zA-Z_-]{0,61}[0-9a-zA-Z_])?"
+_HOST = re.compile(rf"\[[0-9a-fA-F:.%a-z]+\]|{_LABEL}(?:\.{_LABEL})*\.?")
 
 
 class Kind(StrEnum):

@@ -17,6 +17,7 @@ from watchline.streams.address import Kind
 from watchline.streams.backoff import LEAST_DELAY_S, Backoff
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connection import Arrival, Connect, Connection
+from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Frame, Picture
 from watchline.streams.knock import Knock
@@ -180,15 +181,22 @@ class Camera:
         period_s = 1 / (connection.info.fps or FALLBACK_FPS)
         self._clock.connected(period_s)
         self._undecodable_before = self._ledger[Count.UNDECODABLE]
+        settings, whole_s = self._settings, time.monotonic()
         while not self._stop.is_set():
             arrival = connection.read()
             now_s = time.monotonic()
+            stamp = self._clock.stamp(arrival.pts_s, arrival.sent_at, now_s, time.time())
+            self._count(connection)
             self._ledger.add(Count.RECEIVED)
+            if arrival.damaged:
+                self._ledger.drop(Drop.DAMAGED)
+                if now_s - whole_s >= settings.open_timeout_s:
+                    raise camera_error(settings, Reason.CORRUPT, f"no whole picture for {now_s - whole_s:.1f} s")
+                continue
+            whole_s = now_s
             if self._live_since_s is None:
                 self._live_since_s = now_s
                 self._ledger.add(Count.CONNECTIONS)
-            stamp = self._clock.stamp(arrival.pts_s, arrival.sent_at, now_s, time.time())
-            self._count(connection)
             self._hand_on(arrival, stamp, connection, now_s)
             if self._state is CameraState.FROZEN and now_s >= self._reconnect_s:
                 raise self._frozen()
@@ -201,13 +209,14 @@ class Camera:
     def _hand_on(self, arrival: Arrival, stamp: Stamp, connection: Connection, now_s: float) -> None:
         sequence = self._ledger[Count.RECEIVED] - 1
         wanted = self._rate.chooses(stamp.pts_s)
-        if arrival.damaged:
-            self._ledger.drop(Drop.DAMAGED)
-            return
         picture: Picture | None = None
         if wanted or self._still.due(now_s):
-            picture = arrival.picture()
-            self._watch(picture, connection, now_s)
+            try:
+                picture = arrival.picture()
+                self._watch(picture, connection, now_s)
+            except Exception:
+                self._ledger.drop(Drop.DAMAGED)  # whatever is wrong with it: it is counted
+                raise
         if self._state is CameraState.FROZEN:
             self._ledger.drop(Drop.FROZEN)
         elif not wanted or picture is None:
@@ -239,8 +248,8 @@ class Camera:
 
     def _frozen(self) -> CameraError:
         settings = self._settings
-        text = f'camera "{settings.camera}": the same picture for {settings.frozen_after_s:.1f} s ({settings.address})'
-        return CameraError(Reason.FROZEN, f"{text}; restart the camera if it stays")
+        text = f"the same picture for {settings.frozen_after_s:.1f} s"
+        return camera_error(settings, Reason.FROZEN, text, "restart the camera if it stays")
 
     def _wait(self, delay_s: float) -> None:
         """Waits for the next try: `delay_s`, or until a host that did not answer begins to."""

@@ -34,6 +34,6 @@ class Knock:
             if not address.host:
                 return Path(address.path).exists()
             socket.create_connection((address.host.strip("[]"), address.port), _PATIENCE_S).close()
-        except OSError:
+        except (OSError, ValueError):  # the latter for a name that no resolver takes
             return False
         return True

@@ -56,6 +56,7 @@ def test_plain_paths_are_files_and_video_devices_are_devices() -> None:
         ("rtsp:///a", "no host name"),
         ("rtsp://ca m/a", "no host name"),
         ("rtsp://-o$x/a", "no host name"),
+        ("rtsp://cam..lan/a", "no host name"),
         ("rtsp://admin:pa/ss@cam/a", "%2F"),
         ("/dev/sda", "/dev/video0"),
         ("rtsp://cam/a\nb", "control characters"),
