@@ -7,6 +7,7 @@ from random import Random
 LEAST_DELAY_S = 1.0
 MOST_DELAY_S = 30.0
 HEALTHY_AFTER_S = 60.0
+MOST_AUTH_DELAY_S = 300.0  # cameras lock an account that keeps trying a wrong password
 
 
 class Backoff:
@@ -30,14 +31,16 @@ class Backoff:
         self._healthy_after_s = healthy_after_s
         self._tries = 0
 
-    def failed(self, healthy_s: float) -> float:
+    def failed(self, healthy_s: float, most_s: float | None = None) -> float:
         """Returns the delay before the next try, seconds.
 
         Args:
             healthy_s: for how long the connection that failed now had given pictures.
+            most_s: another longest delay, for this failure.
         """
         if healthy_s >= self._healthy_after_s:
             self._tries = 0
-        delay_s = min(self._most_s, self._least_s * 2.0 ** min(self._tries, 30))
+        most_s = most_s or self._most_s
+        delay_s = min(most_s, self._least_s * 2.0 ** min(self._tries, 30))
         self._tries += 1
-        return min(self._most_s, max(self._least_s, delay_s * self._random.uniform(0.8, 1.2)))
+        return min(most_s, max(self._least_s, delay_s * self._random.uniform(0.8, 1.2)))

@@ -14,7 +14,7 @@ from types import MappingProxyType, TracebackType
 from typing import Protocol
 
 from watchline.streams.address import Kind
-from watchline.streams.backoff import LEAST_DELAY_S, Backoff
+from watchline.streams.backoff import LEAST_DELAY_S, MOST_AUTH_DELAY_S, MOST_DELAY_S, Backoff
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connection import Arrival, Connect, Connection
 from watchline.streams.diagnosis import camera_error
@@ -29,6 +29,7 @@ from watchline.streams.source import SourceInfo
 from watchline.streams.still import StillWatch
 
 _log = logging.getLogger(__name__)
+_FEW = 3  # pictures, after which a silence is one
 
 _HEALED = MappingProxyType(
     {
@@ -125,6 +126,8 @@ class Camera:
         self._state = CameraState.STOPPED
         self._live_since_s: float | None = None  # of this connection
         self._undecodable_before = 0  # of earlier connections
+        self._pictures = 0  # whole ones, of this connection
+        self._silent_after_s = settings.silent_after_s
         self._reconnect_s = float("inf")  # when a frozen connection is made anew, monotonic
 
     def start(self) -> None:
@@ -142,30 +145,43 @@ class Camera:
 
     def _run(self) -> None:
         self._enter(CameraState.CONNECTING)
-        patience_s = self._settings.open_timeout_s
+        settings = self._settings
         while not self._stop.is_set():
-            failure = self._connect_and_read(replace(self._settings, open_timeout_s=patience_s))
+            failure = self._connect_and_read(settings)
             if failure is None:
                 break
             self._ledger.add(Count.FAILURES)
             if failure.reason is Reason.FROZEN:
-                self._still.reconnected()
                 self._reconnect_s = time.monotonic() + self._backoff.failed(0.0)
                 continue  # it waits while it is connected
-            self._still = StillWatch()
             healthy_s = time.monotonic() - self._live_since_s if self._live_since_s is not None else 0.0
-            delay_s = self._backoff.failed(healthy_s)
-            patience_s = self._settings.open_timeout_s
+            auth = failure.reason is Reason.AUTH
+            delay_s = self._backoff.failed(healthy_s, MOST_AUTH_DELAY_S if auth else None)
+            settings = self._settings
             if failure.reason is Reason.TIMEOUT:
-                # A silent camera is waited for while connected, or connecting: so its return is seen at once.
-                patience_s, delay_s = max(patience_s, delay_s), min(delay_s, LEAST_DELAY_S)
+                settings, delay_s = self._patient(delay_s), min(delay_s, LEAST_DELAY_S)
             self._enter(CameraState.OFFLINE, failure.reason, str(failure), delay_s)
             self._wait(delay_s)
         self._enter(CameraState.STOPPED)
 
+    def _patient(self, delay_s: float) -> CameraSettings:
+        """Returns the settings for the next try of a silent camera.
+
+        It is waited for while connected, or connecting: so its return is seen at once. One that gave a picture or two
+        before each silence may just be slow, and is given twice the time.
+        """
+        settings = self._settings
+        if self._pictures >= _FEW:
+            self._silent_after_s = settings.silent_after_s
+        elif self._pictures:
+            self._silent_after_s = min(2 * self._silent_after_s, max(MOST_DELAY_S, settings.silent_after_s))
+        patience_s = max(settings.open_timeout_s, delay_s)
+        return replace(settings, open_timeout_s=patience_s, silent_after_s=self._silent_after_s)
+
     def _connect_and_read(self, settings: CameraSettings) -> CameraError | None:
         """Returns why the connection ended, or None once asked to stop."""
         self._live_since_s = None
+        self._pictures = 0
         try:
             with closing(self._connect(settings)) as connection:
                 self._read(connection)
@@ -180,6 +196,7 @@ class Camera:
     def _read(self, connection: Connection) -> None:
         period_s = 1 / (connection.info.fps or FALLBACK_FPS)
         self._clock.connected(period_s)
+        self._still.reconnected()
         self._undecodable_before = self._ledger[Count.UNDECODABLE]
         settings, whole_s = self._settings, time.monotonic()
         while not self._stop.is_set():
@@ -194,6 +211,7 @@ class Camera:
                     raise camera_error(settings, Reason.CORRUPT, f"no whole picture for {now_s - whole_s:.1f} s")
                 continue
             whole_s = now_s
+            self._pictures += 1
             if self._live_since_s is None:
                 self._live_since_s = now_s
                 self._ledger.add(Count.CONNECTIONS)

@@ -66,7 +66,7 @@ def look_closer(settings: CameraSettings) -> tuple[Reason, str] | None:
     host = address.host.strip("[]")
     try:
         socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return Reason.DNS, "its host name has no address"
     try:
         with socket.create_connection((host, address.port), _CHECK_S) as plain:

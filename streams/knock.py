@@ -24,9 +24,8 @@ class Knock:
         self._open = self._ask()
 
     def opened(self) -> bool:
-        """Asks again; returns whether the door is open and was closed before. Takes half a second at most."""
-        before, self._open = self._open, self._ask()
-        return self._open and not before
+        """Asks again where the door was closed; returns whether it is open now. Takes half a second at most."""
+        return not self._open and self._ask()
 
     def _ask(self) -> bool:
         address = self._address

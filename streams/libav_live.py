@@ -21,6 +21,7 @@ from watchline.streams.failure import CameraError, Reason
 from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS
 from watchline.streams.libav_failure import why
 from watchline.streams.libav_picture import Converter, quarter_turns
+from watchline.streams.pace import Pace
 from watchline.streams.source import SourceInfo
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ _FORMATS = MappingProxyType(
         Kind.DEVICE: "video4linux2,v4l2",
     }
 )
+_FORMATS_WITHOUT_TIMES = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc"})  # FFmpeg makes them up
+_SEGMENTS_S = 30.0  # a playlist may add a segment that rarely, and gives it in one burst
+_FIRST_KEY_S = 60.0  # within which a stream that was joined in its middle must send a key frame
 _PROBE_S = 0.1  # for which FFmpeg may look at a stream before it tells what is in it
 _SENDER_TIME = struct.Struct("<q")  # microseconds since 1970, the first field of AVProducerReferenceTime
 
@@ -59,6 +63,10 @@ class LibavConnection:
         self._settings = settings
         self._failure = partial(camera_error, settings)
         self._container, self._transport = _open(settings)
+        # A playlist gives whole segments at once: they are played at the speed at which they were taken.
+        self._pace = Pace() if self._container.format.name == "hls" else None
+        self._silent_s = max(settings.silent_after_s, _SEGMENTS_S if self._pace else 0.0)
+        self._timeless = not _FORMATS_WITHOUT_TIMES.isdisjoint(self._container.format.name.split(","))
         try:
             self._stream = self._video()
             self._context = self._stream.codec_context
@@ -77,7 +85,8 @@ class LibavConnection:
         self._undecodable = 0
         self._first_error = ""
         self._packet_s = self._picture_s = time.monotonic()  # when the last of each came
-        self._patience_s = settings.open_timeout_s  # a first picture may have to wait for a whole group of pictures
+        self._packet_count = self._picture_count = 0
+        self._last_pts_s = 0.0
 
     @property
     def info(self) -> SourceInfo:
@@ -101,11 +110,15 @@ class LibavConnection:
         """See `Connection.read`."""
         while (frame := next(self._pictures, None)) is None:
             self._pictures = self._decode(self._next_packet())
-        self._picture_s = time.monotonic()
-        self._patience_s = self._settings.silent_after_s
+        self._picture_count += 1
         if (frame.width, frame.height) != (self._info.width, self._info.height) and not quarter_turns(frame) % 2:
             self._info = replace(self._info, width=frame.width, height=frame.height)
-        pts_s = None if frame.pts is None else frame.pts * self._time_base_s
+        pts_s = None if frame.pts is None or self._timeless else frame.pts * self._time_base_s
+        if self._pace and pts_s is not None:
+            self._pace.wait(pts_s - self._last_pts_s)
+            self._last_pts_s = pts_s
+            self._packet_s = time.monotonic()
+        self._picture_s = time.monotonic()
         sent_at = None if pts_s is None or self._sender_s is None else self._sender_s + pts_s
         picture = partial(self._converter.picture, frame)
         return Arrival(pts_s, sent_at, bool(frame.key_frame), frame.is_corrupt, picture)
@@ -149,15 +162,22 @@ class LibavConnection:
             raise self._failure(reason, text) from None
         now_s = time.monotonic()
         silent_s, self._packet_s = now_s - self._packet_s, now_s
+        self._packet_count += 1
         if packet.size == 0 and packet.dts is None:
             raise self._failure(Reason.ENDED, "the camera ended the stream")
-        if silent_s >= self._settings.silent_after_s and silent_s >= self._patience_s:
+        if silent_s >= self._silent_s:
             raise self._failure(Reason.TIMEOUT, f"no packet for {silent_s:.1f} s")
-        if now_s - self._picture_s >= self._patience_s:
+        if now_s - self._picture_s >= self._picture_patience_s():
             damage = f" ({self._undecodable} could not be decoded: {self._first_error})" if self._undecodable else ""
             text = f"packets, but no picture for {now_s - self._picture_s:.1f} s{damage}"
             raise self._failure(Reason.CORRUPT, text)
         return packet
+
+    def _picture_patience_s(self) -> float:
+        if self._picture_count:
+            return self._silent_s
+        hopeless = 2 * self._undecodable > self._packet_count
+        return self._settings.open_timeout_s if hopeless else max(_FIRST_KEY_S, self._settings.open_timeout_s)
 
     def _decode(self, packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
         from av.error import FFmpegError
@@ -206,14 +226,21 @@ def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
 def _open_by(settings: CameraSettings, transport: Transport) -> InputContainer:
     import av
 
-    return av.open(
-        settings.address.url,
-        "r",
-        format="v4l2" if settings.address.kind is Kind.DEVICE else None,
-        options=_options(settings, transport),
-        timeout=(settings.open_timeout_s, settings.silent_after_s),
-        metadata_errors="replace",
-    )
+    def opened(silent_s: float) -> InputContainer:
+        return av.open(
+            settings.address.url,
+            "r",
+            format="v4l2" if settings.address.kind is Kind.DEVICE else None,
+            options=_options(settings, transport),
+            timeout=(settings.open_timeout_s, silent_s),
+            metadata_errors="replace",
+        )
+
+    container = opened(settings.silent_after_s)
+    if container.format.name == "hls" and settings.silent_after_s < _SEGMENTS_S:
+        container.close()
+        container = opened(_SEGMENTS_S)
+    return container
 
 
 def _options(settings: CameraSettings, transport: Transport) -> dict[str, str]:
@@ -233,6 +260,8 @@ def _options(settings: CameraSettings, transport: Transport) -> dict[str, str]:
             options["ca_file"] = settings.tls_authorities or _system_authorities()
     if address.kind is Kind.RTSP:
         options |= _TRANSPORTS[transport]
+    if address.kind is Kind.HTTP:
+        options["live_start_index"] = "-1"  # of a playlist: its newest segment
     if address.kind is Kind.RTMP:
         options["rtmp_live"] = "live"
     return options

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from watchline.streams.frame import ClockSource
 
-TOLERANCE_S = 1.0  # by which a picture's time may run ahead of its arrival
+TOLERANCE_S = 1.0  # by which a picture's time may step further than the time that went by
+AHEAD_S = 10.0  # by which times may run ahead of arrivals: a connection may begin with a burst of old pictures
+BEHIND_S = 2.0  # by which they may fall behind for the whole of a window
 LEAST_STEP_S = 1e-3
 WINDOW_S = 10.0  # over which the least delay is taken
 TRUSTED_S = 10.0  # no road delays a picture longer; a camera's clock that is further off is wrong
@@ -38,8 +40,9 @@ class LiveClock:
     """Stamps the frames of one camera, over all its connections.
 
     `pts_s` counts seconds since the camera's first frame. Within a connection it follows the stream's times; where
-    these are missing, run backwards or jump ahead of the time that really went by, the frame's arrival takes their
-    place and the stream is followed from there. A new connection begins at its first frame's arrival.
+    these are missing, run backwards, or leave the time that really goes by, in one leap or step by step, the frame's
+    arrival takes their place and the stream is followed from there. A new connection begins at its first frame's
+    arrival.
 
     `captured_at` is the camera's own wall clock where it tells one (RTCP sender reports) that can be true. Else it is
     the arrival, less what this frame was later than the least delayed one of the last ten seconds.
@@ -104,13 +107,14 @@ class LiveClock:
     def _follow(self, told_s: float | None, now_s: float, elapsed_s: float) -> float:
         if told_s is None:
             self.healed.missing += 1
-            return self._last_s + max(self._period_s, LEAST_STEP_S)
+            return max(now_s - self._lag.least, self._last_s + LEAST_STEP_S)
         if self._offset_s is None:
             return self._anchor(told_s, now_s)
         step_s = told_s + self._offset_s - self._last_s
+        ahead_s = self._last_s + step_s - now_s
         if step_s < LEAST_STEP_S:
             self.healed.backwards += 1
-        elif step_s > elapsed_s + TOLERANCE_S:
+        elif step_s > elapsed_s + TOLERANCE_S or ahead_s > AHEAD_S or self._lag.settled > BEHIND_S:
             self.healed.jumped += 1
         else:
             return self._last_s + step_s
@@ -124,12 +128,16 @@ class LiveClock:
 
 
 class _Spread:
-    """The least and the greatest of the values of the last seconds, kept by whole seconds."""
+    """The least and the greatest of the values of the last seconds, kept by whole seconds.
+
+    Attributes:
+        least, most: of the window so far.
+        settled: the least, once the window is full; 0 before.
+    """
 
     def __init__(self) -> None:
         self._buckets: deque[tuple[float, float, float]] = deque(maxlen=int(WINDOW_S / _BUCKET_S))
-        self.least = 0.0
-        self.most = 0.0
+        self.least = self.most = self.settled = 0.0
 
     def add(self, at_s: float, value: float) -> None:
         begun_s, low, high = self._buckets[-1] if self._buckets else (at_s - 2 * _BUCKET_S, 0.0, 0.0)
@@ -139,3 +147,4 @@ class _Spread:
             self._buckets.append((at_s, value, value))
         self.least = min(bucket[1] for bucket in self._buckets)
         self.most = max(bucket[2] for bucket in self._buckets)
+        self.settled = self.least if len(self._buckets) == self._buckets.maxlen else 0.0

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connection import Arrival
 from watchline.streams.errors import StreamError
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Frame
 from watchline.streams.opening import open_source
+from watchline.streams.pace import Pace
 from watchline.streams.source import Source, SourceInfo
-
-_LONGEST_WAIT_S = 1.0  # a recording's own gaps are not waited for
 
 
 class LoopedConnection:
@@ -30,7 +27,7 @@ class LoopedConnection:
         self._undecodable = 0  # in the rounds before this one
         self._round_s = 0.0  # where this round starts in the stream's time
         self._end_s = 0.0
-        self._due_s: float | None = None  # when the next picture is due, monotonic
+        self._pace = Pace()
 
     @property
     def info(self) -> SourceInfo:
@@ -53,10 +50,9 @@ class LoopedConnection:
         if frame is None:
             frame = self._again()
         pts_s = self._round_s + frame.pts_s
-        step_s = min(max(pts_s - self._end_s, 0.0), _LONGEST_WAIT_S)
-        self._end_s = pts_s
         if not self._settings.lossless:
-            self._wait(step_s)
+            self._pace.wait(pts_s - self._end_s)
+        self._end_s = pts_s
         return Arrival(pts_s, None, False, False, lambda: frame.picture)
 
     def close(self) -> None:
@@ -72,14 +68,6 @@ class LoopedConnection:
         if frame is None:
             raise CameraError(Reason.ENDED, f'camera "{self._settings.camera}": {self._settings.address} is empty now')
         return frame
-
-    def _wait(self, step_s: float) -> None:
-        now_s = time.monotonic()
-        if self._due_s is None or now_s - self._due_s > _LONGEST_WAIT_S:
-            self._due_s = now_s  # the first picture, or decoding is too slow: nothing to catch up
-            return
-        self._due_s += step_s
-        time.sleep(max(0.0, self._due_s - now_s))
 
     def _open(self) -> Source:
         path = self._settings.address.path

@@ -15,7 +15,7 @@ class StillWatch:
 
     def __init__(self) -> None:
         self._last: U8 | None = None
-        self._changed_s: float | None = None
+        self._still_s = 0.0
         self._looked_s = float("-inf")
 
     def reconnected(self) -> None:
@@ -27,17 +27,19 @@ class StillWatch:
         return now_s - self._looked_s >= LOOK_EVERY_S
 
     def look(self, plane: U8, now_s: float) -> float:
-        """Returns for how many seconds the picture has not changed.
+        """Returns for how many seconds the picture has not changed; times without a connection do not count.
 
         Args:
             plane: luma (H, W) or RGB (H, W, 3), uint8.
             now_s: monotonic clock.
         """
-        self._looked_s = now_s
         rows = plane[::_ROW_STEP]
-        changed = self._last is not None and not np.array_equal(rows, self._last)
-        if changed or self._last is None:
+        if self._last is None:
             self._last = rows.copy()
-        if changed or self._changed_s is None:
-            self._changed_s = now_s
-        return now_s - self._changed_s
+        elif np.array_equal(rows, self._last):
+            self._still_s += now_s - self._looked_s
+        else:
+            self._last = rows.copy()
+            self._still_s = 0.0
+        self._looked_s = now_s
+        return self._still_s

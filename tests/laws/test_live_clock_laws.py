@@ -54,11 +54,35 @@ def test_a_leap_of_the_streams_time_is_healed_and_counted() -> None:
     assert (clock.healed.jumped, clock.healed.backwards) == (1, 1)
 
 
-def test_missing_times_go_on_at_the_usual_rate_and_are_counted() -> None:
+def test_missing_times_are_those_of_arrival_and_are_counted() -> None:
     clock = LiveClock(period_s=0.04)
-    stamps = play(clock, [(0.0, 0.0), (None, 0.04), (None, 0.08), (0.12, 0.12)])
-    assert [stamp.pts_s for stamp in stamps] == pytest.approx([0.0, 0.04, 0.08, 0.12])
+    stamps = play(clock, [(0.0, 0.0), (None, 0.05), (None, 0.08), (0.12, 0.12)])
+    assert [stamp.pts_s for stamp in stamps] == pytest.approx([0.0, 0.05, 0.08, 0.12])
     assert clock.healed.missing == 2
+
+
+def test_a_stream_without_times_keeps_the_time_that_goes_by() -> None:
+    clock = LiveClock()
+    stamps = play(clock, [(None, index * 0.1) for index in range(600)])
+    assert stamps[-1].pts_s == pytest.approx(59.9)
+    assert stamps[-1].captured_at == pytest.approx(WALL + 59.9)
+
+
+def test_a_first_picture_without_a_time_after_an_outage_is_as_late_as_it_was() -> None:
+    clock = LiveClock()
+    play(clock, [(7.0, 0.0), (7.04, 0.04)])
+    clock.connected(0.04)
+    after = play(clock, [(None, 60.04), (0.04, 60.08)])
+    assert [stamp.pts_s for stamp in after] == pytest.approx([60.04, 60.08])
+
+
+@pytest.mark.parametrize("step_s", [0.02, 0.08, 0.13, 0.005])
+def test_times_that_run_at_a_wrong_rate_never_leave_the_time_that_goes_by_far(step_s: float) -> None:
+    clock = LiveClock()
+    for index, stamp in enumerate(play(clock, [(index * step_s, index * 0.04) for index in range(5000)])):
+        assert -13 < stamp.pts_s - index * 0.04 < 11
+        assert stamp.captured_at > WALL + index * 0.04 - 13
+    assert clock.healed.jumped > 0
 
 
 def test_an_outage_is_as_long_as_it_was() -> None:
@@ -72,11 +96,12 @@ def test_an_outage_is_as_long_as_it_was() -> None:
 def test_a_pause_that_the_stream_does_not_tell_of_shows_in_the_wall_time_within_the_window() -> None:
     clock = LiveClock()
     play(clock, [(index * 0.04, index * 0.04) for index in range(25)])
-    late = play(clock, [(1 + index * 0.04, 6 + index * 0.04) for index in range(300)])
+    late = play(clock, [(1 + index * 0.04, 6 + index * 0.04) for index in range(600)])
     assert late[0].captured_at == pytest.approx(WALL + 1.0)  # it may have waited on the road
     assert late[0].error_s >= 5.0  # and that is told
-    assert late[-1].captured_at == pytest.approx(WALL + 6 + 299 * 0.04)
+    assert late[-1].captured_at == pytest.approx(WALL + 6 + 599 * 0.04)
     assert late[-1].error_s < 0.1
+    assert late[-1].pts_s == pytest.approx(6 + 599 * 0.04)
 
 
 def test_a_wall_clock_that_jumps_changes_stored_times_and_nothing_else() -> None:

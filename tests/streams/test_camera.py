@@ -85,8 +85,10 @@ def test_a_camera_whose_pictures_are_all_damaged_is_corrupt_not_live() -> None:
 
 
 def test_a_defect_of_ours_is_told_counted_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    canary = "4nary".join(("c", ""))
+
     def broken() -> Picture:
-        raise RuntimeError("cannot convert rtsp://admin:c4nary@cam/a")
+        raise RuntimeError(f"cannot convert rtsp://admin:{canary}@cam/a")
 
     def arrivals() -> Iterator[Arrival]:
         for number in range(1000):
@@ -97,7 +99,7 @@ def test_a_defect_of_ours_is_told_counted_and_survived(caplog: pytest.LogCapture
     assert Reason.INTERNAL in life.reasons()
     assert life.ledger[Count.DELIVERED] + sum(life.ledger.dropped().values()) == life.ledger[Count.RECEIVED] > 20
     assert life.ledger[Count.CONNECTIONS] > 1
-    assert "c4nary" not in caplog.text + repr(life.events)
+    assert canary not in caplog.text + repr(life.events)
 
 
 def test_a_camera_that_gives_one_picture_and_ends_is_not_hammered() -> None:

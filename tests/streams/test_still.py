@@ -30,13 +30,14 @@ def test_looks_are_due_five_times_a_second() -> None:
     assert watch.due(10.25)
 
 
-def test_a_new_connections_first_picture_proves_no_change() -> None:
+def test_a_new_connections_first_picture_proves_no_change_and_an_outage_does_not_count() -> None:
     watch = StillWatch()
     watch.look(noisy(1), 10.0)
+    watch.look(noisy(1), 13.0)
     watch.reconnected()
-    assert watch.look(noisy(2), 20.0) == 10.0
-    assert watch.look(noisy(2), 21.0) == 11.0
-    assert watch.look(noisy(3), 22.0) == 0.0
+    assert watch.look(noisy(2), 60.0) == 3.0
+    assert watch.look(noisy(2), 61.0) == 4.0
+    assert watch.look(noisy(3), 62.0) == 0.0
 
 
 def test_pictures_may_change_their_size() -> None:
