@@ -10,6 +10,9 @@ from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.frame import Picture
 from watchline.streams.source import SourceInfo
 
+FIRST_KEY_S = 60.0
+"""Within which a stream that was joined in its middle must send a key frame; until then packets are no damage."""
+
 
 @dataclass(slots=True)
 class Arrival:
@@ -55,7 +58,8 @@ class Connection(Protocol):
 
         Raises:
             CameraError: there will be none: the stream ended, was silent for `silent_after_s`, sent packets of which no
-                picture could be made for so long, or cannot be decoded. Always within that time, plus a second.
+                picture could be made for so long, or cannot be decoded. Always within that time, plus a second; a first
+                key frame is waited for up to `FIRST_KEY_S`, a playlist's next segment as long as such may take.
         """
 
     def close(self) -> None:

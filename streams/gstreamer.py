@@ -9,7 +9,7 @@ from typing import Any
 
 from watchline.streams.address import Kind
 from watchline.streams.camera_settings import CameraSettings, Transport
-from watchline.streams.connection import Arrival
+from watchline.streams.connection import FIRST_KEY_S, Arrival
 from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Picture
@@ -181,6 +181,8 @@ class GStreamerConnection:
             if now_s - self._opened_s < settings.open_timeout_s:
                 return
             if gate.packets:
+                if 2 * gate.lost <= gate.packets and now_s - self._opened_s < FIRST_KEY_S:
+                    return
                 raise self._failure(Reason.CORRUPT, f"packets, but no picture for {now_s - self._opened_s:.1f} s")
             raise self._failure(Reason.TIMEOUT, f"did not send a picture within {settings.open_timeout_s:.1f} s")
         silent_s = now_s - max(gate.packet_s, self._picture_s)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from watchline.streams.address import Kind
 from watchline.streams.camera_settings import CameraSettings, Hardware, Transport
-from watchline.streams.connection import Arrival
+from watchline.streams.connection import FIRST_KEY_S, Arrival
 from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS
@@ -46,7 +46,6 @@ _FORMATS = MappingProxyType(
 )
 _FORMATS_WITHOUT_TIMES = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc"})  # FFmpeg makes them up
 _SEGMENTS_S = 30.0  # a playlist may add a segment that rarely, and gives it in one burst
-_FIRST_KEY_S = 60.0  # within which a stream that was joined in its middle must send a key frame
 _PROBE_S = 0.1  # for which FFmpeg may look at a stream before it tells what is in it
 _SENDER_TIME = struct.Struct("<q")  # microseconds since 1970, the first field of AVProducerReferenceTime
 
@@ -177,7 +176,7 @@ class LibavConnection:
         if self._picture_count:
             return self._silent_s
         hopeless = 2 * self._undecodable > self._packet_count
-        return self._settings.open_timeout_s if hopeless else max(_FIRST_KEY_S, self._settings.open_timeout_s)
+        return self._settings.open_timeout_s if hopeless else max(FIRST_KEY_S, self._settings.open_timeout_s)
 
     def _decode(self, packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
         from av.error import FFmpegError
