@@ -155,6 +155,7 @@ class Pipeline:
         source.set_property("is-live", True)
         source.set_property("do-timestamp", True)
         source.set_property("retries", 0)
+        source.set_property("automatic-redirect", False)  # another host must not be given the password
         source.set_property("timeout", int(settings.open_timeout_s) + 2)
         source.set_property("ssl-strict", settings.tls_verify)
         source.set_property("user-agent", "watchline")

@@ -12,7 +12,7 @@ from watchline.streams.camera_settings import Transport as TransportName
 
 URL_HELP = (
     "rtsp(s)://, http(s):// (MJPEG, HLS), rtmp(s)://, /dev/videoN, or a file, played as if live. Secrets can be named: "
-    "${NAME} is an environment variable, ${file:PATH} what a file holds."
+    "${NAME} is an environment variable, ${file:PATH} what a file holds, taken as plain text."
 )
 
 Url: TypeAlias = Annotated[str, typer.Argument(metavar="URL", help=URL_HELP, show_default=False)]

@@ -11,7 +11,7 @@ import traceback
 from types import FrameType
 from typing import NoReturn
 
-from watchline.streams.redact import redact
+from watchline.streams.redact import redact, redact_argument
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _hide_credentials() -> None:
     """Hides the password of an address from whoever lists this machine's processes."""
-    shown = [redact(argument) for argument in sys.argv]
+    shown = [redact_argument(argument) for argument in sys.argv]
     if shown != sys.argv:
         from setproctitle import setproctitle
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
+import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -26,6 +30,9 @@ from watchline.streams.probe import Probe
 app = typer.Typer(help="Look at cameras: what they send, and whether it keeps coming.", no_args_is_help=True)
 app.command("watch")(watching.watch)
 
+_HEED_S = 0.1
+_STOP_S = 1.0  # in which a look that has pictures comes to its end
+_INTERRUPTED = 130
 _STILL_S = 1.0  # a picture that is the same for so long is worth a word
 
 
@@ -47,7 +54,7 @@ def probe(
       watchline streams probe 'rtsp://admin:${DOCK_PASSWORD}@10.0.0.7/h264'
       watchline streams probe http://cam-7/video.mjpg --seconds 10 --json
 
-    Exit codes: 0 there are pictures, 1 there are none (the reason stands first), 2 wrong usage.
+    Exit codes: 0 there are pictures, 1 there are none (the reason stands first), 2 wrong usage, 130 interrupted.
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.streams.connecting import open_connection
     from watchline.streams.probe import probe as look
@@ -62,10 +69,8 @@ def probe(
         open_timeout_s=timeout,
         tls_verify=not insecure,
     )
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        found = look(settings, seconds, open_connection, stop.is_set)
+        found = _interruptible(lambda stopped: look(settings, seconds, open_connection, stopped))
     except CameraError as error:
         if as_json:
             typer.echo(
@@ -79,6 +84,32 @@ def probe(
     typer.echo(str(address))
     for name, text in _lines(found):
         typer.echo(f"  {name:<14} {text}")
+
+
+def _interruptible(look: Callable[[Callable[[], bool]], Probe]) -> Probe:
+    """Returns what `look` finds; at Ctrl-C what it found so far, or ends this process where it is still connecting.
+
+    A library that connects heeds nothing, so that it does so in a thread that is left behind then.
+    """
+    stop, answer = threading.Event(), Future[Probe]()
+
+    def run() -> None:
+        try:
+            answer.set_result(look(stop.is_set))
+        except BaseException as error:  # noqa: BLE001  # it is raised again where it is waited for
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=run, name="probe", daemon=True)
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(_HEED_S)
+    thread.join(_STOP_S)
+    if thread.is_alive():
+        typer.echo("watchline: interrupted", err=True)
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)  # an orderly end would wait for the library, or take it apart while it works
+    return answer.result()
 
 
 def _lines(found: Probe) -> list[tuple[str, str]]:

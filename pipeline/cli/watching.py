@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 0.5
 _PARTIAL = 3
+_INTERRUPTED = 130
+_LEAVE_S = 2.9  # from Ctrl-C on; all readers are stopped within two
+_PAGE = 140  # letters a line where there is no terminal
+_WIDE = 100
+_COLUMNS = ("camera", "state", "fps", "taken fps", "age", "received", "dropped", "reconnects", "why")
+_FOLDED = ("camera", "dropped", "reconnects", "why")
+_COUNTERS = ("taken fps", "received", "dropped", "reconnects")
 _COLOURS = {CameraState.LIVE: "green", CameraState.CONNECTING: "yellow", CameraState.FROZEN: "red"}
 
 
@@ -47,7 +55,7 @@ def watch(
         float, typer.Option(min=0, max=86400, metavar="S", help="The same picture for so long is frozen; 0: never.")
     ] = 4.0,
     insecure: Insecure = False,
-    group_size: Annotated[int, typer.Option(min=0, max=1024, help="Cameras a process; 0 reads all in this one.")] = 0,
+    group_size: Annotated[int, typer.Option(min=0, max=64, help="Cameras a process; 0 reads all in this one.")] = 0,
     seconds: Annotated[float, typer.Option(min=0, metavar="S", help="End after so long; 0: at Ctrl-C.")] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a camera and second.")] = False,
 ) -> None:
@@ -63,9 +71,6 @@ def watch(
 
     Exit codes: 0 all cameras gave pictures, 1 none did, 2 wrong usage, 3 some did.
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    from watchline.streams.ingest import Ingest
-    from watchline.streams.ingest_settings import IngestSettings
-
     cameras = [
         CameraSettings(
             name,
@@ -81,14 +86,25 @@ def watch(
         )
         for name, address in _named([Address.parse(expand(url)) for url in urls])
     ]
+    statuses = _watched(cameras, group_size, seconds or float("inf"), as_json)
+    seen = [status.counts.delivered > 0 for status in statuses.values()]
+    if not all(seen):
+        raise typer.Exit(_PARTIAL if any(seen) else 1)
+
+
+def _watched(cameras: list[CameraSettings], group_size: int, seconds: float, as_json: bool) -> dict[str, CameraStatus]:
+    """Reads and shows the cameras for so long, or until Ctrl-C; returns how they stood at the end."""
+    from watchline.streams.ingest import Ingest
+    from watchline.streams.ingest_settings import IngestSettings
+
     stop = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: _interrupt(stop))
     with Ingest(IngestSettings(group_size=group_size)) as ingest:
         for camera in cameras:
             ingest.add(camera)
         taker = threading.Thread(target=_drain, args=(ingest, stop), name="taker", daemon=True)
         taker.start()
-        until_s = time.monotonic() + seconds if seconds else float("inf")
+        until_s = time.monotonic() + seconds
         with _shown(as_json) as show:
             while time.monotonic() < until_s and not stop.wait(min(show.every_s, max(0.0, until_s - time.monotonic()))):
                 show(ingest.status())
@@ -96,9 +112,15 @@ def watch(
             taker.join()
             statuses = ingest.status()
             show.end(statuses)
-    seen = [status.counts.delivered > 0 for status in statuses.values()]
-    if not all(seen):
-        raise typer.Exit(_PARTIAL if any(seen) else 1)
+    return statuses
+
+
+def _interrupt(stop: threading.Event) -> None:
+    """Begins the end, and sees to it that it comes: a reader of our lines who takes none, say, holds it up for ever."""
+    stop.set()
+    guard = threading.Timer(_LEAVE_S, os._exit, (_INTERRUPTED,))
+    guard.daemon = True
+    guard.start()
 
 
 def _named(addresses: list[Address]) -> list[tuple[str, Address]]:
@@ -156,7 +178,7 @@ class _Lines(_Show):
         from rich.console import Console
 
         self(statuses)
-        Console(width=None if sys.stdout.isatty() else 140).print(_table(statuses))
+        Console(width=_PAGE).print(_table(statuses, _PAGE))
 
 
 @contextmanager
@@ -168,7 +190,7 @@ def _shown(as_json: bool) -> Iterator[_Show]:
 
     class _Screen(_Show):
         def __call__(self, statuses: dict[str, CameraStatus]) -> None:
-            live.update(_table(statuses), refresh=True)
+            live.update(_table(statuses, live.console.width), refresh=True)
 
         end = __call__
 
@@ -176,33 +198,37 @@ def _shown(as_json: bool) -> Iterator[_Show]:
         yield _Screen()
 
 
-def _table(statuses: dict[str, CameraStatus]) -> Table:
+def _table(statuses: dict[str, CameraStatus], width: int) -> Table:
+    """Returns the table; one that is narrow, in letters, does without the counters."""
     from rich.table import Table
+    from rich.text import Text
 
+    names = _COLUMNS if width >= _WIDE else [name for name in _COLUMNS if name not in _COUNTERS]
     table = Table(box=None, pad_edge=False)
-    for name, right in (("camera", 0), ("state", 0), ("fps", 1), ("taken fps", 1), ("age", 1), ("received", 1)):
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for name in ("dropped", "reconnects"):
-        table.add_column(name, justify="right")
-    table.add_column("why", overflow="fold")
+    for name in names:
+        justify: Literal["left", "right"] = "left" if name in ("camera", "state", "why") else "right"
+        most = width // 3 if name == "camera" else None  # a long name leaves room for why it gives no picture
+        table.add_column(name, justify=justify, no_wrap=name not in _FOLDED, overflow="fold", max_width=most)
     for status in statuses.values():
+        cells = _cells(status)
+        # As text: what a camera or an address holds in brackets is no markup.
         colour = _COLOURS.get(status.state, "red")
-        table.add_row(
-            status.camera,
-            f"[{colour}]{status.state}[/]",
-            f"{status.fps:.1f}",
-            f"{status.delivered_fps:.1f}",
-            ""
-            if status.age_s is None
-            else f"{status.age_s * 1000:.0f} ms"
-            if status.age_s < 10
-            else f"{status.age_s:.0f} s",
-            str(status.counts.received),
-            _told({drop: n for drop, n in status.counts.dropped.items() if n}) or "0",
-            _told(status.reconnects) or "0",
-            f"{status.reason}: {status.sentence}" if status.reason else "",
-        )
+        table.add_row(*[Text(cells[name], style=colour if name == "state" else "") for name in names])
     return table
+
+
+def _cells(status: CameraStatus) -> dict[str, str]:
+    return {
+        "camera": status.camera,
+        "state": str(status.state),
+        "fps": f"{status.fps:.1f}",
+        "taken fps": f"{status.delivered_fps:.1f}",
+        "age": _age(status.age_s),
+        "received": str(status.counts.received),
+        "dropped": _told({drop: n for drop, n in status.counts.dropped.items() if n}) or "0",
+        "reconnects": _told(status.reconnects) or "0",
+        "why": f"{status.reason}: {status.sentence}" if status.reason else "",
+    }
 
 
 def _age(age_s: float | None) -> str:

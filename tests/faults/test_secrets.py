@@ -16,6 +16,8 @@ import pytest
 from tests.command import COMMAND
 from tests.kit.recordings import Record, Scene
 from tests.kit.rtsp_server import RtspServer
+from watchline.pipeline.secrets import expand
+from watchline.streams.address import Address
 
 pytestmark = pytest.mark.usefixtures("require_rtsp_server")
 
@@ -66,7 +68,7 @@ def test_a_probe_shows_no_password(server: RtspServer, tmp_path: Path) -> None:
     assert "h264" in run(tmp_path, "streams", "probe", right, "--seconds", "1")
     assert "h264" in run(tmp_path, "streams", "probe", right, "--seconds", "1", "--json")
     named = right.replace(quote(CANARY, safe=""), "${BIRD}")
-    assert "h264" in run(tmp_path, "streams", "probe", named, "--seconds", "1", BIRD=quote(CANARY, safe=""))
+    assert "h264" in run(tmp_path, "streams", "probe", named, "--seconds", "1", BIRD=CANARY)
 
 
 def test_no_failure_shows_the_password(server: RtspServer, tmp_path: Path) -> None:
@@ -80,6 +82,12 @@ def test_no_failure_shows_the_password(server: RtspServer, tmp_path: Path) -> No
         (f"rtsp://admin:{wrong}@no-such-host.invalid/cam", "dns"),
         (f"rtsp://admin:{CANARY}@127.0.0.1:{server.port}/cam", "%2F"),
         (f"gopher://admin:{wrong}@127.0.0.1/cam", "not allowed"),
+        (f"rtsp://127.0.0.1:9/user=admin_password={wrong}_channel=1.sdp", "refused"),
+        (f"rtmp://127.0.0.1:9/live/{wrong}", "refused"),
+        (f"admin:{CANARY}@127.0.0.1/cam", "without rtsp://"),
+        (f"rtsp:/admin:{CANARY}@127.0.0.1/cam", "two slashes"),
+        (f"admin:{CANARY}@rtsp://127.0.0.1/cam", "must begin with"),
+        (f"rtsp://admin:{CANARY * 9}@127.0.0.1/cam\n", "no control characters"),
         (f"rtsp://127.0.0.1:9/cam?user=admin&password={wrong}", "refused"),
     ):
         assert told in run(tmp_path, "streams", "probe", url, "--timeout", "3", WATCHLINE_DEBUG="1")
@@ -96,3 +104,21 @@ def test_watching_shows_no_password_in_titles_environments_or_lines(
     assert "auth" in printed
     assert "live" in printed
     assert '"reason": "auth"' in run(tmp_path, *common, "--json", during=True)
+
+
+@pytest.mark.parametrize("secret", ["p@ss/w0rd%20", "a#b?c", "\u00e4 [x]:y", "l1\nl2"])
+def test_a_named_secret_is_plain_text_whatever_it_holds(secret: str, tmp_path: Path) -> None:
+    address = Address.parse(expand("rtsp://admin:${PW}@10.0.0.7/h264", {"PW": secret}))
+    assert (address.user, address.password, address.host, address.path) == ("admin", secret, "10.0.0.7", "/h264")
+    path = tmp_path / "dock"
+    path.write_text(secret + "\n")
+    named = Address.parse(expand(f"rtsp://${{WHO}}:${{file:{path}}}@10.0.0.7/h264", {"WHO": "a@b"}))
+    assert (named.user, named.password, named.host) == ("a@b", secret, "10.0.0.7")
+    asked = Address.parse(expand("http://10.0.0.7/v?token=${PW}&n=1", {"PW": secret}))
+    assert asked.path == f"/v?token={quote(secret, safe='')}&n=1"
+
+
+def test_a_host_a_path_or_a_whole_address_may_be_named_too() -> None:
+    values = {"HOST": "cam:554", "PATH": "live/1", "ALL": "rtsp://u:p%40@cam/x"}
+    assert Address.parse(expand("rtsp://u:p@${HOST}/${PATH}", values)).url == "rtsp://u:p@cam:554/live/1"
+    assert Address.parse(expand("${ALL}", values)).password == "p@"
