@@ -29,8 +29,10 @@ _KINDS = MappingProxyType(
         (_CORE, 12): (Reason.CODEC, "sends a codec that is not known here"),
     }
 )
+_ELSEWHERE = (Reason.PROTOCOL, "redirects to another address, which is not followed; write that address")
 _STATUS = MappingProxyType(
     {
+        **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
         401: (Reason.AUTH, "refuses the user name or password (401)"),
         403: (Reason.AUTH, "forbids this stream to this user (403)"),
         404: (Reason.NOT_FOUND, "has no such stream (404)"),
