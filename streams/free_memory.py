@@ -7,6 +7,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
+OWN_STATUS = Path("/proc/self/status")
 
 
 def usable_memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
@@ -24,6 +25,31 @@ def usable_memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int
             if word.isdecimal():
                 free = min(free, max(0, int(word) - _held_bytes(folder)))
     return free
+
+
+def total_memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
+    """Returns how much memory this process could have if nothing else ran: the machine's, within its cgroups' limits.
+
+    Args:
+        cgroups: see `usable_memory_bytes`.
+        own: see `usable_memory_bytes`.
+    """
+    import psutil
+
+    limits = [
+        int(word)
+        for folder in cgroup_folders(cgroups, own, "memory")
+        for word in words_of(folder / "memory.max") or words_of(folder / "memory.limit_in_bytes")
+        if word.isdecimal()
+    ]
+    return min([int(psutil.virtual_memory().total), *limits])
+
+
+def own_memory_bytes(status: Path = OWN_STATUS) -> int:
+    """Returns what this process holds for itself, swapped out or not; 0 where nothing tells."""
+    words = words_of(status)
+    names = [name for name in ("RssAnon:", "VmSwap:") if name in words]
+    return sum(int(words[words.index(name) + 1]) for name in names) << 10
 
 
 def _held_bytes(folder: Path) -> int:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,34 +15,43 @@ from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connecting import open_connection
 from watchline.streams.connection import Connect
 from watchline.streams.errors import UsageError
+from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Frame
-from watchline.streams.free_memory import usable_memory_bytes
-from watchline.streams.ingest_member import Member
-from watchline.streams.ingest_process import IngestProcess
+from watchline.streams.ingest_groups import STEPS_S, Groups
+from watchline.streams.ingest_process import start_thread
 from watchline.streams.ingest_settings import IngestSettings
 from watchline.streams.ingest_status import SAMPLE_S, CameraStatus, Standing
 from watchline.streams.latest import Latest
 from watchline.streams.ledger import Ledger
-from watchline.streams.shared_budget import SharedBudget
-from watchline.streams.shared_pictures import shareable
 
-_SHARE = 4  # of the free memory, one in so many parts is for shared pictures
-_STEPS_S = (1.3, 0.3, 0.3)  # after which a process that does not end is terminated, killed, left
+_MOST_LEAVING = 32  # cameras that were removed and have not ended yet
+_LEAVING_S = 3.0  # for which a new one waits for them
+_LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A camera that is read: what is known of it, and how it is let go."""
+    """A camera that is read: what is known of it, and its key."""
 
     standing: Standing
-    let_go: Callable[[], None]
+    key: int
 
 
 class _Reader(Protocol):
     """Reads cameras, here or elsewhere."""
 
-    def read(self, settings: CameraSettings) -> _Read:
-        """Begins to read a camera."""
+    @property
+    def leaving(self) -> int:
+        """Cameras that were removed and are still being let go."""
+
+    def read(self, settings: CameraSettings) -> tuple[Standing, int]:
+        """Begins to read a camera; returns what is known of it, and its key."""
+
+    def let_go(self, key: int) -> None:
+        """Ends reading a camera, if it is still read."""
+
+    def process_of(self, key: int) -> int | None:
+        """Returns the id of the process that reads a camera; None for this one, and while there is none."""
 
     def close(self) -> None:
         """Ends all, within two seconds."""
@@ -71,6 +78,7 @@ class Ingest:
 
         Raises:
             UsageError: this system cannot do what is asked for.
+            CameraError: it gives no thread.
         """
         settings = settings or IngestSettings()
         self._latest = Latest()
@@ -80,24 +88,26 @@ class Ingest:
         if settings.group_size == 0:
             self._reader = _Here(self._latest, connect, listener)
         else:
-            self._reader = _Elsewhere(self._latest, settings, connect, listener)
+            self._reader = Groups(self._latest, settings, connect, listener)
         self._stop = threading.Event()
         self._sampler = threading.Thread(target=self._sample, name="ingest-sampler", daemon=True)
-        self._sampler.start()
+        start_thread(self._sampler)
 
     def add(self, settings: CameraSettings) -> None:
         """Begins to read a camera.
 
         Raises:
-            UsageError: there is one of that name, or no room for its pictures as they are expected.
-            CameraError: the system gives no memory or no descriptor.
+            UsageError: there is one of that name, or no room for its pictures as they are expected, or for what must
+                be opened for it, or too many that were removed have not ended yet.
+            CameraError: the system gives no memory, no descriptor or no thread.
         """
+        self._wait_for_leaving(settings.camera)
         with self._lock:
             if self._stop.is_set():
                 raise UsageError(f'camera "{settings.camera}": added after the end')
             if settings.camera in self._reads:
                 raise UsageError(f'camera "{settings.camera}": there is one of that name; give each its own')
-            self._reads[settings.camera] = self._reader.read(settings)
+            self._reads[settings.camera] = _Read(*self._reader.read(settings))
 
     def remove(self, camera: str) -> None:
         """Ends reading a camera; its frames that were not taken are dropped, those that were stay valid.
@@ -110,7 +120,7 @@ class Ingest:
             if read is None:
                 raise UsageError(f'camera "{camera}": there is none of that name')
             self._latest.remove(camera)
-            read.let_go()
+            self._reader.let_go(read.key)
 
     def take(self, timeout_s: float) -> Frame | None:
         """Returns the freshest frame of the camera whose turn it is, or None after `timeout_s` or `close()`."""
@@ -123,7 +133,10 @@ class Ingest:
     def status(self) -> dict[str, CameraStatus]:
         """Returns how each camera stands, by name; after `close()`, how it ended."""
         with self._lock:
-            return {camera: read.standing.status() for camera, read in self._reads.items()}
+            return {
+                camera: replace(read.standing.status(), process=self._reader.process_of(read.key))
+                for camera, read in self._reads.items()
+            }
 
     def close(self) -> None:
         """Ends all cameras and processes, within two seconds; frames that were taken stay valid. Safe to call twice."""
@@ -143,6 +156,16 @@ class Ingest:
     ) -> None:
         self.close()
 
+    def _wait_for_leaving(self, camera: str) -> None:
+        """Waits until no more than so many removed cameras still end: each may hold a thread and a connection."""
+        until_s = time.monotonic() + _LEAVING_S
+        while (leaving := self._reader.leaving) >= _MOST_LEAVING:
+            if self._stop.wait(_LOOK_S):
+                return
+            if time.monotonic() >= until_s:
+                text = f"{leaving} cameras that were removed have not ended yet, {_MOST_LEAVING} may"
+                raise UsageError(f'camera "{camera}": {text}; add it later')
+
     def _sample(self) -> None:
         while not self._stop.wait(SAMPLE_S):
             with self._lock:
@@ -158,87 +181,47 @@ class _Here:
         self._latest = latest
         self._connect = connect
         self._listener = listener
-        self._cameras: list[Camera] = []
+        self._cameras: dict[int, Camera] = {}
+        self._leaving: list[Camera] = []
+        self._keys = itertools.count()
 
-    def read(self, settings: CameraSettings) -> _Read:
+    @property
+    def leaving(self) -> int:
+        """See `_Reader.leaving`."""
+        return sum(not camera.join(0) for camera in tuple(self._leaving))
+
+    def read(self, settings: CameraSettings) -> tuple[Standing, int]:
         """See `_Reader.read`."""
         ledger = Ledger()
         standing = Standing(settings.camera, ledger, self._listener)
         outlet = self._latest.add(settings.camera, ledger, lossless=settings.lossless)
         camera = Camera(settings, outlet, ledger, self._connect, standing.heard)
-        camera.start()
-        self._cameras = [other for other in self._cameras if not other.join(0)] + [camera]
-        return _Read(standing, camera.stop)
+        try:
+            camera.start()
+        except RuntimeError:
+            self._latest.remove(settings.camera)
+            text = f'camera "{settings.camera}": the system gives no thread for it'
+            raise CameraError(Reason.MEMORY, f"{text}; use fewer cameras, or raise `ulimit -u`") from None
+        key = next(self._keys)
+        self._cameras[key] = camera
+        return standing, key
+
+    def let_go(self, key: int) -> None:
+        """See `_Reader.let_go`."""
+        camera = self._cameras.pop(key)
+        camera.stop()
+        self._leaving = [other for other in self._leaving if not other.join(0)] + [camera]
+
+    def process_of(self, key: int) -> int | None:  # noqa: ARG002  # all are read in this one
+        """See `_Reader.process_of`."""
+        return None
 
     def close(self) -> None:
         """See `_Reader.close`; a camera that waits for its host is left to end by itself."""
-        for camera in self._cameras:
+        cameras = (*self._cameras.values(), *self._leaving)
+        for camera in cameras:
             camera.stop()
         self._latest.close()  # wakes those that wait there
-        until_s = time.monotonic() + sum(_STEPS_S)
-        for camera in self._cameras:
+        until_s = time.monotonic() + sum(STEPS_S)
+        for camera in cameras:
             camera.join(max(0.0, until_s - time.monotonic()))
-
-
-class _Elsewhere:
-    """Reads cameras in groups, a process each."""
-
-    def __init__(
-        self,
-        latest: Latest,
-        settings: IngestSettings,
-        connect: Connect,
-        listener: Callable[[CameraEvent], None],
-    ) -> None:
-        if not shareable():
-            raise UsageError(
-                f"group_size {settings.group_size}: reading cameras in processes of their own needs Linux, this is "
-                f"{sys.platform}; set group_size 0"
-            )
-        self._connect = f"{connect.__module__}:{connect.__qualname__}"
-        if not all(part.isidentifier() for part in self._connect.replace(":", ".").split(".")):
-            raise UsageError(f"connect {self._connect}: want a function of a module, for other processes to import")
-        self._latest = latest
-        self._settings = settings
-        self._listener = listener
-        bound = settings.memory_bytes or usable_memory_bytes() // _SHARE
-        self._budget = SharedBudget(bound, settings.slots, usable_memory_bytes)
-        self._processes: list[IngestProcess] = []
-        self._ending: list[IngestProcess] = []
-        self._numbers, self._keys = itertools.count(), itertools.count()
-
-    def read(self, settings: CameraSettings) -> _Read:
-        """See `_Reader.read`."""
-        cameras = sum(process.cameras for process in self._processes)
-        self._budget.check(cameras + 1, *self._settings.expected_size)
-        member = Member(next(self._keys), settings)
-        standing = Standing(settings.camera, member.ledger, self._listener)
-        # Where a full box would make the reader of a whole group wait, it has a place for every picture there can be.
-        places = self._settings.slots if settings.lossless else 1
-        outlet = self._latest.add(settings.camera, member.ledger, places)
-        member.report_to(outlet, standing.heard)
-        process = next((p for p in self._processes if p.cameras < self._settings.group_size), None)
-        if process is None:
-            process = IngestProcess(next(self._numbers), self._connect, self._settings, self._budget)
-            self._processes.append(process)
-        process.add(member)
-        return _Read(standing, lambda: self._let_go(process, member.key))
-
-    def _let_go(self, process: IngestProcess, key: int) -> None:
-        process.remove(key)
-        if process.cameras == 0:
-            process.stop()
-            self._processes.remove(process)
-            self._ending = [other for other in self._ending if not other.join(0)] + [process]
-
-    def close(self) -> None:
-        """See `_Reader.close`."""
-        left = self._processes + self._ending
-        for process in left:
-            process.stop()
-        for patience_s, then in zip(_STEPS_S, (signal.SIGTERM, signal.SIGKILL, None), strict=True):
-            until_s = time.monotonic() + patience_s
-            left = [process for process in left if not process.join(max(0.0, until_s - time.monotonic()))]
-            for process in left:
-                if then is not None:
-                    process.end(then)

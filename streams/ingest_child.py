@@ -7,6 +7,7 @@ which passwords, comes through that socket; nothing of it stands on the command 
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import importlib
 import logging
@@ -26,7 +27,7 @@ from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.connection import Connect
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Frame, Picture
-from watchline.streams.free_memory import words_of
+from watchline.streams.free_memory import own_memory_bytes, words_of
 from watchline.streams.ingest_wire import (
     Channel,
     Message,
@@ -44,9 +45,11 @@ BEAT_S = 1.0
 _STOP_S = 1.0  # for all cameras to end their connections
 _ANSWER_S = 5.0
 _LOSSLESS_LOOK_S = 0.005
+_LOSSLESS_ASK_S = 0.05
 _LOG_LINES = 20  # a beat; more are left out
 _LOG_CHARACTERS = 2000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_OOM_SCORE_ADJ = 500  # short of memory, the system shall end an ingest process before its parent
 
 
 class _SharedOutlet:
@@ -60,6 +63,7 @@ class _SharedOutlet:
         self._ledger = ledger
         self._channel = channel
         self._memory: PictureMemory | None = None
+        self._old: list[PictureMemory] = []  # of a lossless camera, whose pictures wait or are held
         self._asked = 0
 
     def put(self, frame: Frame) -> None:
@@ -72,7 +76,7 @@ class _SharedOutlet:
         memory = self._memory
         try:
             if memory is None or shape.size_bytes > memory.slot_bytes:
-                memory = self._memory = self._ask(frame.picture, shape.size_bytes)
+                memory = self._memory = self._new(memory, frame.picture, shape.size_bytes)
             slot = self._take(memory)
             if slot is None:
                 self._ledger.drop(Drop.NO_ROOM)
@@ -88,8 +92,22 @@ class _SharedOutlet:
             raise
         self._channel.send("frame", key=self._key, slot=slot, **frame_out(frame, shape))
 
-    def _ask(self, picture: Picture, size_bytes: int) -> PictureMemory:
+    def _new(self, old: PictureMemory | None, picture: Picture, size_bytes: int) -> PictureMemory:
         self._memory = None  # so that the old memory is free before more is asked for
+        if not self._settings.lossless:
+            del old
+            return self._ask(picture, size_bytes)
+        self._old += [old] if old is not None else []
+        while True:
+            self._old = [memory for memory in self._old if memory.held]
+            try:
+                return self._ask(picture, size_bytes)
+            except CameraError:
+                # There will be more once the pictures before this one were taken; without any, there never will.
+                if not self._old or self.stopping.wait(_LOSSLESS_ASK_S):
+                    raise
+
+    def _ask(self, picture: Picture, size_bytes: int) -> PictureMemory:
         self._asked += 1
         size = {"width": picture.width, "height": picture.height, "slot_bytes": size_bytes}
         self._channel.send("ask", key=self._key, ask=self._asked, **size)
@@ -119,20 +137,30 @@ class _LogHandler(logging.Handler):
         super().__init__()
         self._program = program
         self._left = _LOG_LINES
+        self._left_out = 0
         self._until_s = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Sends one record."""
         now_s = time.monotonic()
         if now_s >= self._until_s:
+            self.tell_left_out()
             self._left, self._until_s = _LOG_LINES, now_s + BEAT_S
         self._left -= 1
         if self._left < 0:
+            self._left_out += 1
             return
-        try:
-            self._program.send_log(record.name, record.levelno, self.format(record))
-        except OSError:
-            return  # the parent is gone, and with it whoever would read this
+        self._send(record.name, record.levelno, self.format(record))
+
+    def tell_left_out(self) -> None:
+        """Says in one line how many lines were left out since the last time."""
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            self._send(__name__, logging.WARNING, f"an ingest process: {left_out} log lines were left out")
+
+    def _send(self, name: str, level: int, text: str) -> None:
+        with suppress(OSError):  # the parent is gone, and with it whoever would read this
+            self._program.send_log(name, level, text)
 
 
 class _Program:
@@ -166,15 +194,14 @@ class _Program:
             case "begin":
                 self._begin(message)
             case "add":
-                self._add(message, fds[0])
+                self._add(message, fds[0] if fds else None)
             case "remove":
                 camera, outlet, _ = self._cameras.get(message["key"], (None, None, None))
                 if camera is not None and outlet is not None:
                     outlet.stopping.set()
                     camera.stop()
             case "memory":
-                memory = PictureMemory(fds[0], message["slot_bytes"], message["slots"])
-                self._answer(message, memory)
+                self._answer(message, _memory_in(message, fds))
             case "refuse":
                 self._answer(message, message["sentence"])
 
@@ -187,11 +214,12 @@ class _Program:
         logging.basicConfig(level=message["log_level"], handlers=[handler])
         module, _, name = message["connect"].partition(":")
         self._connect = getattr(importlib.import_module(module), name)
-        threading.Thread(target=self._beat, name="ingest-beat", daemon=True).start()
+        threading.Thread(target=self._beat, args=(handler,), name="ingest-beat", daemon=True).start()
 
-    def _beat(self) -> None:
+    def _beat(self, handler: _LogHandler) -> None:
         while True:
-            self._tell("alive")
+            self._tell("alive", held_bytes=own_memory_bytes())
+            handler.tell_left_out()
             time.sleep(BEAT_S)
 
     def _tell(self, do: str, **content: Any) -> None:
@@ -200,7 +228,9 @@ class _Program:
         except OSError:
             os._exit(0)  # the parent is gone
 
-    def _add(self, message: Message, fd: int) -> None:
+    def _add(self, message: Message, fd: int | None) -> None:
+        if fd is None:
+            raise SystemExit("MemoryError: an ingest process has no descriptor left for one more camera")
         assert self._connect is not None  # "begin" comes first
         key, settings = message["key"], settings_in(message["settings"])
         ledger = Ledger(shared_cells(fd))
@@ -233,6 +263,16 @@ class _Program:
             camera.join(max(0.0, until_s - time.monotonic()))
 
 
+def _memory_in(message: Message, fds: list[int]) -> PictureMemory | str:
+    """Returns the memory that a message brings, or why it cannot be used."""
+    try:
+        if not fds:  # the system takes descriptors away that a process may not have
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return PictureMemory(fds[0], message["slot_bytes"], message["slots"])
+    except OSError as error:
+        return f"its ingest process cannot take memory for its pictures ({error.strerror}); use fewer cameras"
+
+
 def _limit_memory(data_bytes: int) -> None:
     """Makes what asks for far too much more than now fail at once; the parent watches the rest."""
     import resource
@@ -246,9 +286,14 @@ def _limit_memory(data_bytes: int) -> None:
 
 
 def _protect() -> None:
-    """Dies with the parent, and leaves no image of its memory, in which pictures and passwords stand."""
+    """Dies with the parent alone, and leaves no image of its memory, in which pictures and passwords stand."""
     import resource
 
+    for number in (signal.SIGINT, signal.SIGTERM):  # a service's stop goes to all its processes: the parent's to obey
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError, ValueError):  # while it may still: what leaves no image does not own that file
+        score = Path("/proc/self/oom_score_adj")
+        score.write_text(str(max(_OOM_SCORE_ADJ, int(score.read_text()))))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

@@ -5,50 +5,49 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from random import Random
-from types import MappingProxyType
 
 from watchline.streams.backoff import Backoff
 from watchline.streams.camera import CameraState
-from watchline.streams.failure import Reason
+from watchline.streams.failure import CameraError, Reason
+from watchline.streams.free_memory import total_memory_bytes
 from watchline.streams.ingest_member import Member
 from watchline.streams.ingest_settings import IngestSettings
-from watchline.streams.ingest_wire import Channel, Message, event_in
+from watchline.streams.ingest_spawn import fate, spawn
+from watchline.streams.ingest_wire import Channel, Message, event_in, secrets_of
+from watchline.streams.ingest_words import LastWords, telling_line
 from watchline.streams.ledger import Drop
 from watchline.streams.redact import redact
 from watchline.streams.shared_budget import SharedBudget
-from watchline.streams.shared_pictures import reserve
 
 _log = logging.getLogger(__name__)
 
 WATCH_S = 1.0
-_PROGRAM = "watchline.streams.ingest_child"
+SHORT_LIFE_S = 60.0
+_DEATHS = 2  # after short lives, after which the cameras of a group go on apart
 _BIRTH_S = 20.0  # more than usual, in which a new process may say nothing: a busy machine imports slowly
-_STDERR_BYTES = 1 << 16
-# All that a child is told of its parent's environment: how to find libraries, devices, certificates and the time.
-_ENVIRONMENT = frozenset(
-    {
-        *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),
-        *("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-        *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"),
-    }
-)
-_ENVIRONMENT_PREFIXES = ("GST_", "LIBVA_", "GI_")
-_ONE_THREAD = MappingProxyType({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})  # nothing there computes
+_DOUBT_S = 3.0  # without a sign of life, after which no camera counts as live
+_NAMES = 8  # of cameras that a log line names
 
 
 class IngestProcess:
     """One process and the cameras that it reads, for as long as they are wanted."""
 
-    def __init__(self, number: int, connect: str, settings: IngestSettings, budget: SharedBudget) -> None:
+    def __init__(
+        self,
+        number: int,
+        connect: str,
+        settings: IngestSettings,
+        budget: SharedBudget,
+        part: Callable[[IngestProcess, str], bool] = lambda *_: False,
+        wait_s: float = 0.0,
+    ) -> None:
         """Starts it.
 
         Args:
@@ -56,27 +55,51 @@ class IngestProcess:
             connect: what opens connections there, as "module:function".
             settings: bounds.
             budget: gives out memory for pictures.
+            part: has the cameras of a group that dies again and again read apart, and returns whether it did; told the
+                process and why it died, in a thread of the process's own.
+            wait_s: before the first start.
+
+        Raises:
+            CameraError: this process can have no more threads.
         """
         self._connect = connect
         self._settings = settings
         self._budget = budget
+        self._part = part
+        self._wait_s = wait_s
+        self._bound_bytes = min(settings.child_bound_bytes, total_memory_bytes())
         self._members: dict[int, Member] = {}
+        self._secrets: list[str] = []  # of all cameras of this life, removed ones included
         self._lock = threading.Lock()  # of the members, and of what is sent to whom
         self._channel: Channel | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
         self._verdict: tuple[Reason, str] | None = None  # why this side ended the child
         self._heard_s = self._born_s = 0.0
+        self._born = False  # whether the newest start gave a process
+        self._short_lives = 0  # in a row
+        self._held_bytes = 0  # as the child says
         self._backoff = Backoff(Random())  # noqa: S311  # only keeps processes out of step
         # The kernel ends a child together with the thread that started it: this one, which lives longer.
         self._thread = threading.Thread(target=self._run, name=f"ingest-{number}", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     @property
     def cameras(self) -> int:
         """Cameras that it is to read."""
         with self._lock:
             return sum(not member.leaving for member in self._members.values())
+
+    @property
+    def leaving(self) -> int:
+        """Cameras that were removed and are still being let go."""
+        with self._lock:
+            return sum(member.leaving for member in self._members.values())
+
+    @property
+    def well(self) -> bool:
+        """Whether one more camera may be trusted to it: it did not die lately."""
+        return not self._short_lives or time.monotonic() - self._born_s >= SHORT_LIFE_S
 
     @property
     def pid(self) -> int | None:
@@ -88,17 +111,30 @@ class IngestProcess:
         """Has one more camera read."""
         with self._lock:
             self._members[member.key] = member
+            self._secrets += secrets_of([member.settings])
             self._send_to(self._channel, member.introduce)
 
     def remove(self, key: int) -> None:
-        """Has a camera read no more; its process may need a moment to let it go."""
+        """Has a camera read no more, if it is there; its process may need a moment to let it go."""
         with self._lock:
-            member = self._members[key]
-            member.leaving = True
+            member = self._members.get(key)
+            if member is None:
+                return
+            member.leave()
             if self._channel is None:
                 self._forget(member)
             else:
                 self._send_to(self._channel, lambda channel: channel.send("remove", key=key))
+
+    def release(self, key: int) -> Member:
+        """Hands over a camera that another process shall read; this one has died."""
+        with self._lock:
+            return self._members.pop(key)
+
+    def keys(self) -> list[int]:
+        """Returns the keys of the cameras that it is to read, those first that came first."""
+        with self._lock:
+            return [key for key, member in self._members.items() if not member.leaving]
 
     def stop(self) -> None:
         """Asks the process to end; what it still hands over is counted."""
@@ -132,21 +168,39 @@ class IngestProcess:
         self.end(signal.SIGKILL)
 
     def _run(self) -> None:
+        self._stop.wait(self._wait_s)
         while not self._stop.is_set():
             reason, text = self._live_safely()
             self._settle()
             if self._stop.is_set():
                 break
-            delay_s = self._backoff.failed(time.monotonic() - self._born_s)
-            _log.warning("%s; it is started again in %.0f s", text, delay_s)
-            with self._lock:
-                for member in self._members.values():
-                    member.crashed(reason, text, delay_s)
-            self._stop.wait(delay_s)
+            self._mourn(reason, text)
         with self._lock:
             for member in tuple(self._members.values()):
                 member.stopped()
                 self._forget(member)
+
+    def _mourn(self, reason: Reason, text: str) -> None:
+        """Says that the process has died, and waits for the next start, if there is to be one here."""
+        lived_s = time.monotonic() - self._born_s
+        self._short_lives = self._short_lives + 1 if self._born and lived_s < SHORT_LIFE_S else 0
+        delay_s = self._backoff.failed(lived_s)
+        if self._short_lives >= _DEATHS and self.cameras > 1:
+            _log.warning("%s (%s); each goes on in a process of its own", text, self._names())
+            if self._part(self, text):
+                return
+        _log.warning("%s (%s); it is started again in %.0f s", text, self._names(), delay_s)
+        with self._lock:
+            for member in self._members.values():
+                member.crashed(reason, f"{text}; it is started again in {delay_s:.0f} s", delay_s)
+        self._stop.wait(delay_s)
+
+    def _names(self) -> str:
+        with self._lock:
+            names = [member.settings.camera for member in self._members.values()]
+        what = "camera" if len(names) == 1 else "cameras"
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        return f"{what} {', '.join(names[:_NAMES])}{more}"
 
     def _live_safely(self) -> tuple[Reason, str]:
         try:
@@ -170,33 +224,44 @@ class IngestProcess:
 
     def _live(self) -> tuple[Reason, str]:
         """Lives through one process; returns why it ended."""
-        self._verdict = None
+        self._verdict, self._born, self._held_bytes = None, False, 0
         self._born_s = time.monotonic()
         self._heard_s = self._born_s + _BIRTH_S
+        with self._lock:
+            self._secrets = secrets_of(member.settings for member in self._members.values())
         try:
-            stderr = reserve(_STDERR_BYTES, "watchline-stderr")
+            words = LastWords()
         except OSError as error:
             return Reason.MEMORY, f"its ingest process cannot be started ({error.strerror})"
         try:
             try:
-                child, channel = _spawn(stderr)
-            except OSError as error:
-                return Reason.CRASHED, f"its ingest process cannot be started ({error.strerror})"
-            self._child = child
+                child, channel = spawn(words.to, WATCH_S)
+            except (OSError, ValueError, TypeError) as error:
+                said = error.strerror if isinstance(error, OSError) else f"sys.executable is {sys.executable!r}"
+                return Reason.CRASHED, f"its ingest process cannot be started ({said})"
+            self._child, self._born = child, True
+            words.close_writer()
             try:
                 self._begin(channel)
-                self._listen(channel)
+                self._listen(channel, words)
             finally:
                 status = self._bury(child, channel)
-            return self._why(f"its ingest process {_fate(status)}{_last_words(stderr)}")
+            return self._why(f"its ingest process {fate(status)}", words)
         finally:
-            os.close(stderr)
+            words.close()
 
-    def _why(self, text: str) -> tuple[Reason, str]:
-        return self._verdict or (Reason.CRASHED, text)
+    def _why(self, text: str, words: LastWords) -> tuple[Reason, str]:
+        """Logs what the child wrote at last; returns why it ended."""
+        words.hear()
+        with self._lock:
+            left = words.text(self._secrets)
+        if left:
+            _log.error("an ingest process left:\n%s", left)
+        line = telling_line(left)
+        return self._verdict or (Reason.CRASHED, f"{text} ({line})" if line else text)
 
     def _begin(self, channel: Channel) -> None:
-        bound = 2 * self._settings.child_bound_bytes  # of what is asked for, of which a part is never used
+        bound = 2 * self._bound_bytes  # of what is asked for, of which a part is never used
         level = logging.getLogger("watchline").getEffectiveLevel()
         with self._lock:
             say: Message = {"connect": self._connect, "parent": os.getpid(), "data_bytes": bound, "log_level": level}
@@ -207,7 +272,7 @@ class IngestProcess:
             if self._stop.is_set():
                 self._send_to(channel, lambda channel: channel.send("stop"))
 
-    def _listen(self, channel: Channel) -> None:
+    def _listen(self, channel: Channel, words: LastWords) -> None:
         """Does what the child says, until it is gone and everything was read."""
         watch_s = 0.0
         while True:
@@ -215,12 +280,22 @@ class IngestProcess:
                 received = self._receive(channel)
                 if received is None:
                     return
-                self._heard_s = time.monotonic()
+                self._heard()
                 self._obey(received, channel)
+            words.hear()
             now_s = time.monotonic()
             if now_s >= watch_s:
                 watch_s = now_s + WATCH_S
                 self._watch(now_s)
+
+    def _heard(self) -> None:
+        now_s = time.monotonic()
+        doubted, self._heard_s = now_s - self._heard_s > _DOUBT_S, now_s
+        if doubted:
+            with self._lock:
+                members = tuple(self._members.values())
+            for member in members:
+                member.trust()
 
     def _receive(self, channel: Channel) -> Message | None:
         try:
@@ -245,11 +320,21 @@ class IngestProcess:
                     self._hear(message)
                 case "ask":
                     member = self._members[message["key"]]
-                    self._send_to(channel, lambda channel: member.grant(message, self._budget, channel))
+                    self._answer(member, message, channel)
+                case "alive":
+                    self._held_bytes = int(message["held_bytes"])
                 case "log":
                     _log_line(message)
         except (KeyError, TypeError, ValueError):
             self._give_up(Reason.INTERNAL, "its ingest process said what makes no sense, and was ended")
+
+    def _answer(self, member: Member, message: Message, channel: Channel) -> None:
+        answer, fd = member.reserve(message, self._budget)
+        try:
+            self._send_to(channel, lambda channel: channel.send(fd=fd, **answer))
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     def _hear(self, message: Message) -> None:
         event = event_in(message["event"])
@@ -265,7 +350,12 @@ class IngestProcess:
         if (silent_s := now_s - self._heard_s) > self._settings.hang_after_s:
             self._give_up(Reason.CRASHED, f"its ingest process gave no sign of life for {silent_s:.0f} s and was ended")
             return
-        held, bound = _held_bytes(self.pid), self._settings.child_bound_bytes
+        if silent_s > _DOUBT_S:
+            with self._lock:
+                members = tuple(self._members.values())
+            for member in members:
+                member.doubt(f"its ingest process gives no sign of life for {silent_s:.0f} s")
+        held, bound = self._held_bytes, self._bound_bytes
         if held > bound:
             text = f"its ingest process held {held >> 20} MiB of memory, {bound >> 20} MiB are allowed, and was ended"
             self._give_up(Reason.MEMORY, f"{text} (child_memory_bytes)")
@@ -273,8 +363,8 @@ class IngestProcess:
         with self._lock:
             stuck = [m for m in self._members.values() if m.stuck_s() > self._settings.stuck_after_s]
         if stuck:
-            name = stuck[0].settings.camera
-            self._give_up(Reason.CRASHED, f'its ingest process hung in camera "{name}" and was ended')
+            name = stuck[0].settings.camera + ('", which was removed,' if stuck[0].leaving else '"')
+            self._give_up(Reason.CRASHED, f'its ingest process hung in camera "{name} and was ended')
 
     def _bury(self, child: subprocess.Popen[bytes], channel: Channel) -> int:
         """Leaves no process and no socket behind; returns the exit status."""
@@ -290,47 +380,17 @@ class IngestProcess:
         return status
 
 
-def _spawn(stderr: int) -> tuple[subprocess.Popen[bytes], Channel]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(WATCH_S)
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
-    }
+def start_thread(thread: threading.Thread) -> None:
+    """Starts a thread.
+
+    Raises:
+        CameraError: this process can have no more.
+    """
     try:
-        with theirs:
-            child = subprocess.Popen(  # noqa: S603  # this very interpreter, with fixed arguments
-                [sys.executable, "-P", "-m", _PROGRAM, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=[theirs.fileno()],
-                env={**kept, **_ONE_THREAD},
-                process_group=0,  # an interrupt from the terminal is for the parent
-            )
-    except OSError:
-        ours.close()
-        raise
-    return child, Channel(ours)
-
-
-def _fate(status: int) -> str:
-    if status >= 0:
-        return f"ended with exit status {status}"
-    with suppress(ValueError):
-        name = signal.Signals(-status).name
-        return f"was killed by {name}" + (": out of memory?" if name == "SIGKILL" else "")
-    return f"was killed by signal {-status}"
-
-
-def _last_words(stderr: int) -> str:
-    """Logs what the child wrote to its stderr, credentials hidden, and returns the first line for the sentence."""
-    text = redact(os.pread(stderr, _STDERR_BYTES, 0).partition(b"\0")[0].decode(errors="replace")).strip()
-    if not text:
-        return ""
-    _log.error("an ingest process left:\n%s", text)
-    return f" ({text.splitlines()[0][:120]})"
+        thread.start()
+    except RuntimeError:
+        text = f"{thread.name}: the system gives no thread for it; use fewer cameras, or raise `ulimit -u`"
+        raise CameraError(Reason.MEMORY, text) from None
 
 
 def _log_line(message: Message) -> None:
@@ -338,13 +398,3 @@ def _log_line(message: Message) -> None:
     logger = logging.getLogger(str(message["name"]))
     if logger.isEnabledFor(level):
         logger.log(level, "%s", redact(str(message["text"])))
-
-
-def _held_bytes(pid: int | None) -> int:
-    """Returns the memory that a process holds for itself, swapped out or not; 0 where nothing tells."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    words = [line.split() for line in lines if line.startswith(("RssAnon:", "VmSwap:"))]
-    return sum(int(word[1]) for word in words) << 10

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from watchline.streams.errors import UsageError
 from watchline.streams.shared_pictures import SLOTS
 
+MOST_IN_A_GROUP = 64
 _BASE_BYTES = 256 << 20
 _CAMERA_BYTES = 256 << 20  # a 4K H.265 decoder with all its reference pictures, and some
 
@@ -18,12 +19,13 @@ class IngestSettings:
     Attributes:
         group_size: cameras a process; 0 reads all cameras in this process.
         memory_bytes: bound for the pictures that processes share, all cameras together; None for a quarter of the
-            memory that is free at the start.
-        child_memory_bytes: what one process may hold besides these; None for 256 MiB and as much again a camera.
+            memory that is free at the start. One old memory a camera, of which a picture is still held, comes on top.
+        child_memory_bytes: what one process may hold besides these; None for 256 MiB and as much again a camera. Never
+            more than the machine has.
         slots: pictures a camera that may be written, wait or be analysed at a time; without a free one the newest is
             dropped.
         expected_size: width and height, pixels, by which memory is checked before the start.
-        hang_after_s: a process that says nothing for so long is ended.
+        hang_after_s: a process that says nothing for so long is ended. From 3 s on its cameras count as offline.
         stuck_after_s: a camera that does nothing for so long, after all its own time-outs, has its process ended.
     """
 
@@ -32,12 +34,12 @@ class IngestSettings:
     child_memory_bytes: int | None = None
     slots: int = SLOTS
     expected_size: tuple[int, int] = (1920, 1080)
-    hang_after_s: float = 10.0
+    hang_after_s: float = 5.0
     stuck_after_s: float = 10.0
 
     def __post_init__(self) -> None:
         """Raises UsageError where a value makes no sense."""
-        for name, least, most in (("group_size", 0, 64), ("slots", 2, 64)):
+        for name, least, most in (("group_size", 0, MOST_IN_A_GROUP), ("slots", 2, 64)):
             if not least <= getattr(self, name) <= most:
                 raise UsageError(f"{name} {getattr(self, name)}: want {least} to {most}")
         for name in ("memory_bytes", "child_memory_bytes"):

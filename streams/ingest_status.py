@@ -87,6 +87,10 @@ class CameraStatus:
         delay_s: how old that frame was when it was delivered; None before the first.
         clock: where its `captured_at` comes from; None before the first.
         clock_error_s: how far that may be off, seconds.
+        retry_s: until the next try, seconds; 0 where none is waited for.
+        last_failure: why it failed last, though it may be live again; None if it never did.
+        last_failure_age_s: how long ago that was, seconds; None if it never was.
+        process: id of the process that reads it; None for this one, and while there is none.
     """
 
     camera: str
@@ -104,6 +108,10 @@ class CameraStatus:
     delay_s: float | None
     clock: ClockSource | None
     clock_error_s: float
+    retry_s: float
+    last_failure: Reason | None
+    last_failure_age_s: float | None
+    process: int | None = None
 
 
 def _tell(event: CameraEvent) -> None:
@@ -124,7 +132,9 @@ class Standing:
         self._listener = listener
         self._lock = threading.Lock()
         self._event = CameraEvent(camera, CameraState.CONNECTING, time.monotonic())
+        self._reason: Reason | None = None
         self._sentence = ""
+        self._failed: tuple[Reason, float] | None = None  # why, and when (monotonic)
         self._info: SourceInfo | None = None
         self._backend = ""
         self._reconnects: Counter[Reason] = Counter()
@@ -138,10 +148,11 @@ class Standing:
         with self._lock:
             if event.reason is not None and event.state in (CameraState.OFFLINE, CameraState.FROZEN):
                 self._reconnects[event.reason] += 1
+                self._failed = event.reason, event.at_s
             if event.state is CameraState.LIVE:
-                self._info, self._backend, self._sentence = event.info, event.sentence, ""
-            elif event.sentence or event.reason is None:
-                self._sentence = event.sentence
+                self._info, self._backend, self._reason, self._sentence = event.info, event.sentence, None, ""
+            elif event.state is not CameraState.CONNECTING:  # which says nothing new of why there is no picture
+                self._reason, self._sentence = event.reason, event.sentence
             self._event = event
         _tell(event)
         self._listener(event)
@@ -169,7 +180,7 @@ class Standing:
             return CameraStatus(
                 self._event.camera,
                 self._event.state,
-                self._event.reason,
+                self._reason,
                 self._sentence,
                 now_s - self._event.at_s,
                 self._info,
@@ -182,4 +193,7 @@ class Standing:
                 self._delay_s if seen else None,
                 self._clock,
                 self._clock_error_s,
+                max(0.0, self._event.retry_s - (now_s - self._event.at_s)),
+                self._failed[0] if self._failed is not None else None,
+                now_s - self._failed[1] if self._failed is not None else None,
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
 
 from watchline.streams.address import Address, Kind
 from watchline.streams.camera import CameraEvent, CameraState
@@ -19,6 +20,7 @@ from watchline.streams.source import SourceInfo
 
 Message: TypeAlias = dict[str, Any]
 MAX_BYTES = 1 << 16
+_TOKEN_CHARACTERS = 8  # of a query's value that may be a token; shorter ones are words like "main"
 
 
 class Channel:
@@ -134,5 +136,12 @@ def frame_in(message: Message, camera: str, picture: Picture) -> Frame:
 
 
 def secrets_of(cameras: Iterable[CameraSettings]) -> list[str]:
-    """Returns the passwords that no line may show."""
-    return [settings.address.password for settings in cameras if settings.address.password]
+    """Returns what no line may show, longest first: passwords, alone and as they log in, and values of queries."""
+    found: set[str] = set()
+    for settings in cameras:
+        address = settings.address
+        if address.password:
+            found |= {address.password, f"{address.user}:{address.password}"}
+        values = (value for _, value in parse_qsl(address.path.partition("?")[2]))
+        found |= {value for value in values if len(value) >= _TOKEN_CHARACTERS}
+    return sorted(found, key=len, reverse=True)

@@ -37,9 +37,12 @@ class Latest:
         return Outlet(self, camera, box)
 
     def remove(self, camera: str) -> None:
-        """Forgets a camera; frames of it that wait count as stopped, and later ones are refused."""
+        """Forgets a camera, if it is there; frames of it that wait count as stopped, and later ones are refused."""
         with self._changed:
-            self._remove(self._boxes.pop(camera))
+            box = self._boxes.pop(camera, None)
+            if box is None:
+                return
+            self._remove(box)
             self._turns = deque(name for name in self._turns if name != camera)
             self._changed.notify_all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -13,7 +14,10 @@ from watchline.streams.shared_pictures import PictureMemory, memory_bytes, reser
 
 
 class SharedBudget:
-    """Gives out memory for pictures, within a bound; what nobody holds any more comes back by itself."""
+    """Gives out memory for pictures, within a bound; what nobody holds any more comes back by itself.
+
+    One old memory a camera, of which somebody still keeps a picture, does not count against the bound.
+    """
 
     def __init__(self, bound_bytes: int, slots: int, usable_bytes: Callable[[], int]) -> None:
         """Takes nothing yet.
@@ -27,8 +31,8 @@ class SharedBudget:
         self._slots = slots
         self._usable_bytes = usable_bytes
         self._lock = threading.Lock()
-        self._held_bytes = 0
-        self._returned: deque[int] = deque()  # filled by finalizers, which must not wait for a lock
+        self._held: dict[str, list[int]] = {}  # bytes of each memory of a camera, oldest first
+        self._returned: deque[tuple[str, int]] = deque()  # filled by finalizers, which must not wait for a lock
 
     def check(self, cameras: int, width: int, height: int) -> None:
         """Says before the start whether so many cameras fit.
@@ -48,29 +52,59 @@ class SharedBudget:
         """Returns memory for the pictures of a camera, and its descriptor, which the caller closes.
 
         Raises:
-            CameraError: there is not enough.
+            CameraError: there is not enough; then nothing is held.
         """
         need = memory_bytes(slot_bytes, self._slots)
         what = f'camera "{camera}": its pictures of {width}x{height} need {_mb(need)} of shared memory'
         with self._lock:
-            while self._returned:
-                self._held_bytes -= self._returned.popleft()
-            if self._held_bytes + need > self.bound_bytes:
-                text = f"other pictures hold {_mb(self._held_bytes)} of the {_mb(self.bound_bytes)} that are allowed"
+            self._take_back()
+            held = sum(_counted(sizes, camera == other) for other, sizes in self._held.items())
+            if held + need > self.bound_bytes:
+                text = f"other pictures hold {_mb(held)} of the {_mb(self.bound_bytes)} that are allowed"
                 raise CameraError(Reason.MEMORY, f"{what}, but {text}; raise memory_bytes or take a smaller stream")
             usable = self._usable_bytes()
             if need > usable:
                 text = f"this machine has {_mb(usable)} left"
                 raise CameraError(Reason.MEMORY, f"{what}, but {text}; take a smaller stream or fewer cameras")
             try:
-                fd = reserve(need, "watchline-pictures")
+                memory, fd = self._new(need, slot_bytes)
             except OSError as error:
                 text = f"the system gives none ({error.strerror})"
                 raise CameraError(Reason.MEMORY, f"{what}, but {text}; take fewer cameras") from None
-            self._held_bytes += need
-        memory = PictureMemory(fd, slot_bytes, self._slots)
-        weakref.finalize(memory.mapped, self._returned.append, need).atexit = False
+            self._held.setdefault(camera, []).append(need)
+        weakref.finalize(memory.mapped, self._returned.append, (camera, need)).atexit = False
         return memory, fd
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held now, old memory included."""
+        with self._lock:
+            self._take_back()
+            return sum(map(sum, self._held.values()))
+
+    def _new(self, need: int, slot_bytes: int) -> tuple[PictureMemory, int]:
+        fd = reserve(need, "watchline-pictures")
+        try:
+            return PictureMemory(fd, slot_bytes, self._slots), fd
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _take_back(self) -> None:
+        while self._returned:
+            camera, size = self._returned.popleft()
+            self._held[camera].remove(size)
+            if not self._held[camera]:
+                del self._held[camera]
+
+
+def _counted(sizes: list[int], all_old: bool) -> int:
+    """Returns what counts of the memories of a camera, oldest first: all but one old one.
+
+    Somebody may keep a picture of a process that ended, or of a size that is over. That must not stop the camera.
+    """
+    old = sizes if all_old else sizes[:-1]
+    return sum(sizes) - max(old, default=0)
 
 
 def _mb(size_bytes: int) -> str:

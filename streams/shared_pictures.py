@@ -20,6 +20,7 @@ import numpy as np
 from watchline.streams.frame import U8, Picture, PixelFormat
 from watchline.streams.ledger import I64, Count
 from watchline.streams.libav_picture import Converter
+from watchline.streams.shared_mapping import map_shared
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -56,8 +57,12 @@ def shape_of(picture: Picture) -> Shape:
 
 
 def shareable() -> bool:
-    """Returns whether this system has memory that can be shared without a name; Linux has."""
-    return hasattr(os, "memfd_create")
+    """Returns whether this system gives memory to share without a name; Linux does, unless it is forbidden."""
+    try:
+        os.close(reserve_cells())
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def memory_bytes(slot_bytes: int, slots: int) -> int:
@@ -82,8 +87,12 @@ def reserve(size_bytes: int, name: str) -> int:
 
 
 def shared_cells(fd: int) -> I64:
-    """Returns the cells of a ledger (len(Count),) int64 in shared memory; the caller closes `fd`."""
-    return np.frombuffer(mmap.mmap(fd, _PAGE), np.int64, len(Count))
+    """Returns the cells of a ledger (len(Count),) int64 in shared memory; the caller closes `fd`.
+
+    Raises:
+        OSError: the system cannot map it.
+    """
+    return np.frombuffer(map_shared(fd, _PAGE), np.int64, len(Count))
 
 
 def reserve_cells() -> int:
@@ -99,10 +108,14 @@ class PictureMemory:
     """The slots of one camera, as one process sees them."""
 
     def __init__(self, fd: int, slot_bytes: int, slots: int) -> None:
-        """Maps shared memory of `memory_bytes(slot_bytes, slots)`; the caller closes `fd`."""
+        """Maps shared memory of `memory_bytes(slot_bytes, slots)`; the caller closes `fd`.
+
+        Raises:
+            OSError: the system cannot map it.
+        """
         self.slot_bytes = slot_bytes
         self.slots = slots
-        self.mapped = mmap.mmap(fd, memory_bytes(slot_bytes, slots))
+        self.mapped = map_shared(fd, memory_bytes(slot_bytes, slots))
         self._stride = _whole_pages(slot_bytes)
         self._taken: I64 = np.frombuffer(self.mapped, np.int64, slots)
         self._converter = Converter()
@@ -115,6 +128,11 @@ class PictureMemory:
         slot = int(free[0])
         self._taken[slot] = 1
         return slot
+
+    @property
+    def held(self) -> bool:
+        """Whether a slot is taken: pictures wait, or somebody still holds one."""
+        return bool(self._taken.any())
 
     def give_back(self, slot: int) -> None:
         """Makes a slot free again."""

@@ -26,7 +26,7 @@ from watchline.streams.failure import Reason
 from watchline.streams.ingest import Ingest
 from watchline.streams.ingest_settings import IngestSettings
 from watchline.streams.ledger import Drop
-from watchline.streams.shared_pictures import shareable
+from watchline.streams.shared_pictures import memory_bytes, shareable
 
 pytestmark = pytest.mark.skipif(not shareable(), reason="ingest processes are for Linux")
 
@@ -85,7 +85,7 @@ def test_twenty_kills_at_any_moment_lose_no_count_and_no_order() -> None:
 def ingest_backoff_is_forgotten(ingest: Ingest) -> None:
     """Has each process start again as if it had been well for long."""
     for process in ingest._reader._processes:  # type: ignore[attr-defined]
-        process._backoff._tries = 0
+        process._backoff._tries = process._short_lives = 0
 
 
 def test_a_healthy_group_keeps_its_rate_while_another_is_killed_five_times() -> None:
@@ -258,3 +258,96 @@ def test_pictures_of_a_killed_process_stay_as_they_are() -> None:
         wait_for(lambda: ingest.status()["gate"].counts.connections == 2)
         skip(ingest, 20)
         assert number_in(held.picture) == number
+
+
+def test_the_one_camera_that_kills_its_process_again_and_again_does_so_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), Ingest(IngestSettings(group_size=4), connect) as ingest:
+        for camera in ("gate", "yard"):
+            ingest.add(scripted(camera))
+        ingest.add(scripted("poison", fault="exit"))
+        wait_for(lambda: len({status.process for status in ingest.status().values()} - {None}) == 3, 15)
+        wait_for_crashes(ingest, "poison", 3)
+        ingest.add(scripted("new"))
+        wait_for(lambda: all(ingest.status()[name].state is CameraState.LIVE for name in ("gate", "yard", "new")))
+        wait_for_crashes(ingest, "poison", 4)
+        taken = {camera for camera, _, _ in take_for(ingest, 0.5)}
+        status = ingest.status()
+        assert len([child for child in children() if child.pid != status["poison"].process]) == 3
+        ingest.remove("yard")
+    assert taken >= {"gate", "yard", "new"}
+    assert (crashes(ingest, "gate"), crashes(ingest, "new")) == (2, 0)
+    assert status["poison"].last_failure is Reason.CRASHED
+    assert status["poison"].retry_s > 1
+    assert "cameras gate, yard, poison); each goes on in a process of its own" in caplog.text
+    assert all(settled(status.counts) for status in ingest.status().values())
+
+
+def test_a_camera_that_hangs_after_its_removal_has_its_process_ended() -> None:
+    with Ingest(IngestSettings(group_size=2, stuck_after_s=3), connect) as ingest:
+        ingest.add(scripted("healthy"))
+        ingest.add(scripted("gate", fault="hang"))
+        wait_for(lambda: ingest.status()["gate"].counts.received == 20)
+        before = ingest.status()["healthy"].process
+        ingest.remove("gate")
+        wait_for(lambda: crashes(ingest, "healthy") == 1, 15)
+        assert 'hung in camera "gate", which was removed,' in ingest.status()["healthy"].sentence
+        wait_for(lambda: ingest.status()["healthy"].state is CameraState.LIVE)
+        assert ingest.status()["healthy"].process != before
+
+
+def test_a_process_that_is_silent_for_three_seconds_is_no_longer_called_live() -> None:
+    with Ingest(IngestSettings(group_size=1, hang_after_s=20), connect) as ingest:
+        ingest.add(scripted("gate"))
+        skip(ingest, 10)
+        (child,) = children()
+        child.suspend()
+        wait_for(lambda: ingest.status()["gate"].state is CameraState.OFFLINE, 5)
+        status = ingest.status()["gate"]
+        assert status.reason is Reason.TIMEOUT
+        assert "no sign of life" in status.sentence
+        child.resume()
+        wait_for(lambda: ingest.status()["gate"].state is CameraState.LIVE, 5)
+        assert ingest.status()["gate"].counts.failures == 0
+        assert ingest.status()["gate"].process == child.pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_are_for_the_parent_end_no_ingest_process(number: signal.Signals) -> None:
+    with Ingest(IngestSettings(group_size=1), connect) as ingest:
+        ingest.add(scripted("gate"))
+        skip(ingest, 10)
+        (child,) = children()
+        child.send_signal(number)
+        take_for(ingest, 0.5)
+        assert children() == [child]
+        assert ingest.status()["gate"].counts.failures == 0
+
+
+def test_an_ingest_process_offers_itself_where_memory_is_short() -> None:
+    with Ingest(IngestSettings(group_size=1), connect) as ingest:
+        ingest.add(scripted("gate"))
+        skip(ingest, 1)
+        assert int(Path(f"/proc/{children()[0].pid}/oom_score_adj").read_text()) >= 500
+
+
+def test_a_picture_that_is_kept_stops_no_camera_after_a_crash() -> None:
+    one = max(1 << 20, memory_bytes(640 * 480 * 3 // 2, 4))
+    settings = IngestSettings(group_size=1, memory_bytes=one, expected_size=(640, 480))
+    with Ingest(settings, connect) as ingest:
+        ingest.add(scripted("gate", size=[480, 640]))
+        for crash in range(2):
+            (kept,) = frames(ingest, 1)
+            children()[0].kill()
+            wait_for_crashes(ingest, "gate", crash + 1)
+            wait_for(lambda: ingest.status()["gate"].state is CameraState.LIVE)
+            skip(ingest, 10)
+        assert kept.height == 480
+        assert Reason.MEMORY not in ingest.status()["gate"].reconnects
+
+
+def test_a_flood_of_log_lines_is_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), Ingest(IngestSettings(group_size=1), connect) as ingest:
+        ingest.add(scripted("gate", fault="log", after=5))
+        wait_for(lambda: "80 log lines were left out" in caplog.text, 5)
+    assert "line 19" in caplog.text
+    assert "line 20" not in caplog.text

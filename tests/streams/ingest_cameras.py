@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import sys
 import time
@@ -46,8 +47,8 @@ class ScriptedConnection:
 
     `rate`: a second, 50; 0 as fast as they are taken. `size`: height and width; `sizes`: one for each second. `format`:
     "i420", "nv12" or "rgb24". After `after` pictures of a process (20): `fault` is "exit", "abort", "eat", "hang",
-    "spin" (holding the interpreter) or "end" (of the connection). `once`: a file that is made when the fault is due;
-    where it is there already, nothing happens.
+    "spin" (holding the interpreter), "log" (a flood of lines) or "end" (of the connection). `once`: a
+    file that is made when the fault is due; where it is there already, nothing happens.
     """
 
     backend = "scripted"
@@ -103,6 +104,9 @@ class ScriptedConnection:
                     time.sleep(0.005)
             case "hang":
                 time.sleep(3600)
+            case "log":
+                for number in range(100):
+                    logging.getLogger("watchline.test").warning("line %d", number)
             case "spin":
                 ctypes.PyDLL(None).sleep(3600)
             case _:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import resource
 import threading
 import time
 from dataclasses import replace
@@ -15,7 +17,7 @@ from tests.streams.ingest_waiting import frames, settled, skip, take_for, wait_f
 from watchline.streams.address import Address
 from watchline.streams.camera import CameraState
 from watchline.streams.errors import UsageError
-from watchline.streams.failure import Reason
+from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import PixelFormat
 from watchline.streams.ingest import Ingest
 from watchline.streams.ingest_settings import IngestSettings
@@ -145,6 +147,117 @@ def test_a_lossless_camera_waits_for_whoever_takes_its_frames(group_size: int) -
         dropped = ingest.status()["film"].counts.dropped
     assert seen == list(range(40))
     assert not any(dropped.values())
+
+
+@ELSEWHERE
+def test_a_lossless_camera_loses_nothing_when_its_pictures_grow() -> None:
+    script = scripted("film", rate=0, sizes=[[48, 64], [96, 128], [480, 640]])
+    with Ingest(IngestSettings(group_size=1), connect) as ingest:
+        ingest.add(replace(script, address=Address.parse("film.mp4"), lossless=True))
+        seen, heights = [], set()
+        for frame in frames(ingest, 110):
+            seen.append(frame.sequence)
+            heights.add(frame.height)
+            time.sleep(0.025)
+    assert seen == list(range(110))
+    assert len(heights) == 3
+
+
+@MODES
+def test_a_camera_that_is_removed_after_the_end_is_forgotten(group_size: int) -> None:
+    ingest = Ingest(IngestSettings(group_size), connect)
+    ingest.add(scripted("gate"))
+    skip(ingest, 1)
+    ingest.close()
+    ingest.remove("gate")
+    assert ingest.status() == {}
+    with pytest.raises(UsageError, match="added after the end"):
+        ingest.add(scripted("gate"))
+
+
+@MODES
+def test_a_camera_that_gets_no_thread_leaves_nothing_behind(group_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Ingest(IngestSettings(group_size), connect) as ingest:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(CameraError, match="the system gives no thread") as told:
+                ingest.add(scripted("gate"))
+        assert told.value.reason is Reason.MEMORY
+        assert ingest.status() == {}
+        ingest.add(scripted("gate"))
+        skip(ingest, 5)
+
+
+@MODES
+def test_cameras_that_do_not_end_are_bounded(group_size: int) -> None:
+    with Ingest(IngestSettings(group_size), connect) as ingest:
+        ingest.add(scripted("stays"))  # and so does its process
+        with pytest.raises(UsageError, match=r'camera "gate": 32 cameras that were removed have not ended yet'):
+            for _ in range(40):
+                ingest.add(scripted("gate", rate=0.05))
+                wait_for(lambda: ingest.status()["gate"].counts.received)
+                ingest.remove("gate")
+        assert set(ingest.status()) == {"stays"}
+
+
+@ELSEWHERE
+def test_cameras_that_need_more_open_files_than_are_allowed_are_refused_before_the_start() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Ingest(IngestSettings(group_size=2, expected_size=(64, 48)), connect) as ingest:
+        ingest.add(scripted("gate"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_descriptors() + 8, limits[1]))
+        try:
+            with pytest.raises(UsageError, match=r'camera "yard": with it \d+ open files .*`ulimit -n 4096`'):
+                ingest.add(scripted("yard"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert set(ingest.status()) == {"gate"}
+
+
+@ELSEWHERE
+def test_a_camera_that_gets_no_descriptor_for_its_pictures_says_so_and_its_group_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with Ingest(IngestSettings(group_size=2), connect) as ingest:
+        ingest.add(scripted("gate"))
+        skip(ingest, 10)
+        with monkeypatch.context() as patch:
+            patch.setattr("watchline.streams.shared_budget.reserve", none_left)
+            ingest.add(scripted("yard"))
+            wait_for(lambda: ingest.status()["yard"].reconnects.get(Reason.MEMORY))
+            assert "Too many open files" in ingest.status()["yard"].sentence
+        wait_for(lambda: ingest.status()["yard"].state is CameraState.LIVE)
+        status = ingest.status()
+    assert status["gate"].counts.failures == 0
+    assert status["gate"].process == status["yard"].process
+
+
+@ELSEWHERE
+def test_ingest_processes_are_told_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.setenv(name, f"value-of-{name}")
+    with Ingest(IngestSettings(group_size=1), connect) as ingest:
+        ingest.add(scripted("gate"))
+        skip(ingest, 1)
+        told = Path(f"/proc/{ingest.status()['gate'].process}/environ").read_bytes().split(b"\0")
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        assert f"{name}=value-of-{name}".encode() in told
+
+
+@ELSEWHERE
+def test_a_camera_costs_one_descriptor_and_a_process_two() -> None:
+    before = open_descriptors()
+    with Ingest(IngestSettings(group_size=3), connect) as ingest:
+        for camera in ("gate", "yard", "door"):
+            ingest.add(scripted(camera))
+        wait_for(lambda: all(status.state is CameraState.LIVE for status in ingest.status().values()))
+        assert open_descriptors() - before == 3 + 2
 
 
 @MODES

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +201,33 @@ def test_memory_comes_back_to_the_budget_when_its_last_picture_is_gone() -> None
 def test_more_than_the_machine_has_is_refused() -> None:
     with pytest.raises(CameraError, match=r"this machine has 0\.0 MB left"):
         SharedBudget(1 << 40, SLOTS, lambda: 1000).reserve("gate", 1920, 1080, 1 << 22)
+
+
+def test_memory_that_cannot_be_mapped_is_given_back_with_its_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    budget = SharedBudget(1 << 30, SLOTS, lambda: 1 << 40)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr("watchline.streams.shared_pictures.map_shared", refuse)
+        with pytest.raises(CameraError, match="the system gives none") as told:
+            budget.reserve("gate", 64, 48, 64 * 48)
+    assert told.value.reason is Reason.MEMORY
+    assert budget.held_bytes == 0
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_one_old_memory_a_camera_does_not_count_but_two_do() -> None:
+    size = 64 * 48 * 3 // 2
+    budget = SharedBudget(memory_bytes(size, SLOTS) + 100, SLOTS, lambda: 1 << 40)
+    kept = []
+    for _ in range(2):
+        memory, fd = budget.reserve("gate", 64, 48, size)
+        os.close(fd)
+        kept.append(memory)
+    with pytest.raises(CameraError, match="raise memory_bytes"):
+        budget.reserve("gate", 64, 48, size)
+    with pytest.raises(CameraError, match="raise memory_bytes"):
+        budget.reserve("yard", 64, 48, size)
+    assert budget.held_bytes == 2 * memory_bytes(size, SLOTS)
