@@ -18,7 +18,7 @@ from tests.bench.tracker_look import INK, PAPER, QUIET, RULE, plain_axes, pyplot
 
 COLOURS: Final = {
     "watchline": "#0b6bcb",
-    "watchline, 8 a process": "#57a5e8",
+    "watchline, 4 a process": "#57a5e8",
     "PyAV": "#2c8a4b",
     "OpenCV": "#d4650a",
 }
