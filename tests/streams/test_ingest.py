@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.streams.ingest_cameras import PASSWORD, ROOT, connect, number_in, scripted
@@ -35,9 +36,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def children() -> set[int]:
     """Returns the processes that this one started and that are still there, zombies included."""
-    told = Path(f"/proc/self/task/{os.getpid()}/children")
-    every = [Path(task, "children").read_text() for task in Path("/proc/self/task").iterdir()] if told.exists() else []
-    return {int(word) for text in every for word in text.split()}
+    return {child.pid for child in psutil.Process().children()}
 
 
 def open_descriptors() -> int:
