@@ -20,6 +20,7 @@ from watchline.streams.connection import Arrival, Connect, Connection
 from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Frame, Picture
+from watchline.streams.free_memory import give_back_memory
 from watchline.streams.knock import Knock
 from watchline.streams.ledger import Count, Drop, Ledger
 from watchline.streams.libav import FALLBACK_FPS
@@ -151,6 +152,7 @@ class Camera:
             if failure is None:
                 break
             self._ledger.add(Count.FAILURES)
+            give_back_memory()
             if failure.reason is Reason.FROZEN:
                 self._reconnect_s = time.monotonic() + self._backoff.failed(0.0)
                 continue  # it waits while it is connected
