@@ -47,7 +47,7 @@ class CameraSettings:
         transport: how RTSP sends the pictures.
         hardware: whether a chip decodes.
         fps: frames a second that are handed on; 0 for all. All are decoded.
-        open_timeout_s: within which the first picture must come.
+        open_timeout_s: within which it must answer and send something; a first key frame may take a minute.
         silent_after_s: without a packet, or with packets but no picture, for so long counts as a failure.
         frozen_after_s: the very same picture for so long counts as a failure; 0 switches that off.
         tls_verify: a certificate must be trusted by this machine and name the host.

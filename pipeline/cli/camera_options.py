@@ -26,7 +26,9 @@ Transport: TypeAlias = Annotated[
 Hardware: TypeAlias = Annotated[HardwareUse, typer.Option(help="Whether a chip decodes, where there is one.")]
 OpenTimeout: TypeAlias = Annotated[
     float,
-    typer.Option("--timeout", min=0.1, max=600, metavar="S", help="Seconds in which the first picture must come."),
+    typer.Option(
+        "--timeout", min=0.1, max=600, metavar="S", help="Seconds in which it must answer and send something."
+    ),
 ]
 Insecure: TypeAlias = Annotated[
     bool, typer.Option("--insecure", help="Take any certificate; for cameras that sign their own.")

@@ -56,6 +56,13 @@ def site(record: Record, request: pytest.FixtureRequest) -> Iterator[Site]:
         assert_own_times([one for one in site.seen["well"] if begun <= one.at_s < until], SCENE.frames)
 
 
+def begin(site: Site, server: RtspServer, record: Record) -> None:
+    """Adds the camera that something will happen to, and waits until it is live."""
+    server.add("/cam", record(SCENE))
+    site.add("cam", server.url("/cam"))
+    site.wait_for_picture("cam", 10, more=10)
+
+
 def since(site: Site, at_s: float) -> list[Seen]:
     return [one for one in site.seen["cam"] if one.at_s >= at_s]
 
@@ -64,9 +71,7 @@ def since(site: Site, at_s: float) -> list[Seen]:
 def test_a_killed_camera_is_offline_at_once_and_back_soon_after_it_returns(
     site: Site, server: RtspServer, record: Record
 ) -> None:
-    server.add("/cam", record(SCENE))
-    site.add("cam", server.url("/cam"))
-    site.wait_for_picture("cam", 10, more=10)
+    begin(site, server, record)
     server.kill()
     assert site.wait_for_state("cam", CameraState.OFFLINE, SEEN_S) < 1
     time.sleep(6)  # long enough for the delays between tries to have grown
@@ -80,9 +85,7 @@ def test_a_killed_camera_is_offline_at_once_and_back_soon_after_it_returns(
 def test_a_stopped_camera_is_seen_as_silent_and_back_soon_after_it_goes_on(
     site: Site, server: RtspServer, record: Record
 ) -> None:
-    server.add("/cam", record(SCENE))
-    site.add("cam", server.url("/cam"))
-    site.wait_for_picture("cam", 10, more=10)
+    begin(site, server, record)
     server.stop()
     assert site.wait_for_state("cam", CameraState.OFFLINE, 10) < SEEN_S
     time.sleep(13)  # through the first try, which is silent too
@@ -92,9 +95,7 @@ def test_a_stopped_camera_is_seen_as_silent_and_back_soon_after_it_goes_on(
 
 
 def test_a_connected_camera_that_sends_nothing_is_silent_too(site: Site, server: RtspServer, record: Record) -> None:
-    server.add("/cam", record(SCENE))
-    site.add("cam", server.url("/cam"))
-    site.wait_for_picture("cam", 10, more=10)
+    begin(site, server, record)
     server.silence("/cam")
     assert site.wait_for_state("cam", CameraState.OFFLINE, 10) < SEEN_S
     time.sleep(4)
@@ -107,9 +108,7 @@ def test_a_connected_camera_that_sends_nothing_is_silent_too(site: Site, server:
 def test_a_frozen_picture_is_seen_and_its_frames_are_not_delivered(
     site: Site, server: RtspServer, record: Record
 ) -> None:
-    server.add("/cam", record(SCENE))
-    site.add("cam", server.url("/cam"))
-    site.wait_for_picture("cam", 10, more=10)
+    begin(site, server, record)
     server.freeze_picture("/cam")
     assert site.wait_for_state("cam", CameraState.FROZEN, 10) < SEEN_S
     count = len(site.seen["cam"])
@@ -173,9 +172,7 @@ def test_corrupt_packets_are_survived_and_numbers_stay_right(site: Site, server:
 
 @read_in_every_way
 def test_a_size_that_changes_in_the_middle_is_followed(site: Site, server: RtspServer, record: Record) -> None:
-    server.add("/cam", record(SCENE))
-    site.add("cam", server.url("/cam"))
-    site.wait_for_picture("cam", 10, more=10)
+    begin(site, server, record)
     server.change("/cam", record(Scene(width=640, height=360)))
     site.wait(lambda: site.seen["cam"][-1].size == (640, 360), BACK_S)
     begun = time.monotonic()
@@ -184,9 +181,7 @@ def test_a_size_that_changes_in_the_middle_is_followed(site: Site, server: RtspS
 
 
 def test_a_codec_that_changes_is_followed_by_a_new_connection(site: Site, server: RtspServer, record: Record) -> None:
-    server.add("/cam", record(SCENE))
-    site.add("cam", server.url("/cam"))
-    site.wait_for_picture("cam", 10, more=10)
+    begin(site, server, record)
     server.change("/cam", record(Scene(codec="h265")))
     site.wait(lambda: sum(e.state is CameraState.LIVE for e in site.events if e.camera == "cam") == 2, BACK_S + 1)
     lives = [event for event in site.events if event.camera == "cam" and event.info]
