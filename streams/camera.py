@@ -149,10 +149,10 @@ class Camera:
         settings = self._settings
         while not self._stop.is_set():
             failure = self._connect_and_read(settings)
+            give_back_memory()
             if failure is None:
                 break
             self._ledger.add(Count.FAILURES)
-            give_back_memory()
             if failure.reason is Reason.FROZEN:
                 self._reconnect_s = time.monotonic() + self._backoff.failed(0.0)
                 continue  # it waits while it is connected

@@ -32,7 +32,7 @@ def usable_memory_bytes(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int
 def give_back_memory() -> None:
     """Gives what was freed back to the system where the C library can (glibc), in about a millisecond.
 
-    Connections that come and go on many threads else leave holes that add up: 5 kB each were measured.
+    Connections that come and go on many threads else leave holes: 10 MB were measured for eight cameras.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:

@@ -18,7 +18,7 @@ from watchline.streams.camera_settings import CameraSettings, Hardware, Transpor
 from watchline.streams.connection import FIRST_KEY_S, Arrival
 from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
-from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS
+from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS, release
 from watchline.streams.libav_failure import why
 from watchline.streams.libav_picture import Converter, quarter_turns
 from watchline.streams.pace import Pace
@@ -125,6 +125,7 @@ class LibavConnection:
     def close(self) -> None:
         """Ends the connection; pictures given out stay valid."""
         self._pictures = iter(())
+        release(self._packets)
         self._container.close()
 
     def _video(self) -> VideoStream:

@@ -116,3 +116,12 @@ def test_a_camera_that_gives_one_picture_and_ends_is_not_hammered() -> None:
     camera.stop()
     assert camera.join(5)
     assert 2 <= ledger[Count.CONNECTIONS] <= 4
+
+
+def test_the_memory_of_a_stopped_camera_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("watchline.streams.camera.give_back_memory", lambda: given.append(1))
+    life = Life(Arrival(number / 100, None, False, False, picture) for number in range(1000))
+    life.run(0.5)
+    assert not life.reasons()
+    assert len(given) == 1
