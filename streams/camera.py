@@ -127,6 +127,7 @@ class Camera:
         self._state = CameraState.STOPPED
         self._live_since_s: float | None = None  # of this connection
         self._undecodable_before = 0  # of earlier connections
+        self._counted: tuple[int, ...] = ()  # as `_count` saw it last
         self._pictures = 0  # whole ones, of this connection
         self._silent_after_s = settings.silent_after_s
         self._reconnect_s = float("inf")  # when a frozen connection is made anew, monotonic
@@ -200,6 +201,7 @@ class Camera:
         self._clock.connected(period_s)
         self._still.reconnected()
         self._undecodable_before = self._ledger[Count.UNDECODABLE]
+        self._counted = ()
         settings, whole_s = self._settings, time.monotonic()
         while not self._stop.is_set():
             arrival = connection.read()
@@ -222,9 +224,14 @@ class Camera:
                 raise self._frozen()
 
     def _count(self, connection: Connection) -> None:
+        healed = self._clock.healed
+        counted = connection.undecodable, healed.missing, healed.backwards, healed.jumped, healed.distrusted
+        if counted == self._counted:
+            return
+        self._counted = counted
         self._ledger.set(Count.UNDECODABLE, self._undecodable_before + connection.undecodable)
         for count, name in _HEALED.items():
-            self._ledger.set(count, self._healed_before[count] + getattr(self._clock.healed, name))
+            self._ledger.set(count, self._healed_before[count] + getattr(healed, name))
 
     def _hand_on(self, arrival: Arrival, stamp: Stamp, connection: Connection, now_s: float) -> None:
         sequence = self._ledger[Count.RECEIVED] - 1

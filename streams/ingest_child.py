@@ -30,9 +30,9 @@ from watchline.streams.frame import Frame, Picture
 from watchline.streams.free_memory import own_memory_bytes, words_of
 from watchline.streams.ingest_wire import (
     Channel,
+    FrameNote,
     Message,
     event_out,
-    frame_out,
     secrets_of,
     settings_in,
 )
@@ -90,7 +90,7 @@ class _SharedOutlet:
             memory.give_back(slot)
             self._ledger.drop(Drop.DAMAGED)
             raise
-        self._channel.send("frame", key=self._key, slot=slot, **frame_out(frame, shape))
+        self._channel.send_frame(self._key, slot, frame, shape)
 
     def _new(self, old: PictureMemory | None, picture: Picture, size_bytes: int) -> PictureMemory:
         self._memory = None  # so that the old memory is free before more is asked for
@@ -176,6 +176,8 @@ class _Program:
         while (received := self._channel.receive()) is not None:
             message, fds = received
             try:
+                if isinstance(message, FrameNote):
+                    continue  # a parent has none to give
                 if message["do"] == "stop":
                     break
                 self._obey(message, fds)

@@ -12,7 +12,7 @@ from watchline.streams.camera import CameraEvent, CameraState
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Frame
-from watchline.streams.ingest_wire import Channel, Message, frame_in, settings_out, shape_in
+from watchline.streams.ingest_wire import Channel, FrameNote, Message, settings_out
 from watchline.streams.ledger import Count, Drop, Ledger
 from watchline.streams.shared_budget import SharedBudget
 from watchline.streams.shared_pictures import PictureMemory, reserve_cells, shared_cells
@@ -89,7 +89,7 @@ class Member:
         self._event, self._doubted = event, False
         self._say(event)
 
-    def frame(self, message: Message) -> None:
+    def frame(self, note: FrameNote) -> None:
         """Takes a frame that lies in the shared memory.
 
         Raises:
@@ -97,7 +97,7 @@ class Member:
         """
         if self._memory is None:
             raise ValueError("a frame before there was memory for it")
-        frame = frame_in(message, self.settings.camera, self._memory.read(int(message["slot"]), shape_in(message)))
+        frame = note.frame(self.settings.camera, self._memory.read(note.slot, note.shape))
         if self._born_s is None:
             self._born_s = time.monotonic() - frame.pts_s
         self._last_s = frame.pts_s

@@ -20,7 +20,7 @@ from watchline.streams.free_memory import total_memory_bytes
 from watchline.streams.ingest_member import Member
 from watchline.streams.ingest_settings import IngestSettings
 from watchline.streams.ingest_spawn import fate, spawn
-from watchline.streams.ingest_wire import Channel, Message, event_in, secrets_of
+from watchline.streams.ingest_wire import Channel, FrameNote, Message, event_in, secrets_of
 from watchline.streams.ingest_words import LastWords, telling_line
 from watchline.streams.ledger import Drop
 from watchline.streams.redact import redact
@@ -34,6 +34,7 @@ _DEATHS = 2  # after short lives, after which the cameras of a group go on apart
 _BIRTH_S = 20.0  # more than usual, in which a new process may say nothing: a busy machine imports slowly
 _DOUBT_S = 3.0  # without a sign of life, after which no camera counts as live
 _NAMES = 8  # of cameras that a log line names
+_NOTHING: Message = {"do": "nothing"}
 
 
 class IngestProcess:
@@ -274,22 +275,24 @@ class IngestProcess:
 
     def _listen(self, channel: Channel, words: LastWords) -> None:
         """Does what the child says, until it is gone and everything was read."""
-        watch_s = 0.0
+        watch_s = hear_s = 0.0
         while True:
+            received: Message | FrameNote | None = _NOTHING
             with suppress(TimeoutError):
                 received = self._receive(channel)
-                if received is None:
-                    return
-                self._heard()
-                self._obey(received, channel)
-            words.hear()
             now_s = time.monotonic()
+            if received is None:
+                return
+            if received is not _NOTHING:
+                self._heard(now_s)
+                self._obey(received, channel)
+            if now_s >= hear_s:  # a quiet child is asked once a second, one that writes after each message
+                hear_s = now_s + (0.0 if words.hear() else WATCH_S)
             if now_s >= watch_s:
                 watch_s = now_s + WATCH_S
                 self._watch(now_s)
 
-    def _heard(self) -> None:
-        now_s = time.monotonic()
+    def _heard(self, now_s: float) -> None:
         doubted, self._heard_s = now_s - self._heard_s > _DOUBT_S, now_s
         if doubted:
             with self._lock:
@@ -297,7 +300,7 @@ class IngestProcess:
             for member in members:
                 member.trust()
 
-    def _receive(self, channel: Channel) -> Message | None:
+    def _receive(self, channel: Channel) -> Message | FrameNote | None:
         try:
             received = channel.receive()
         except ValueError:
@@ -310,12 +313,12 @@ class IngestProcess:
             os.close(fd)
         return message
 
-    def _obey(self, message: Message, channel: Channel) -> None:
+    def _obey(self, message: Message | FrameNote, channel: Channel) -> None:
         try:
+            if isinstance(message, FrameNote):
+                self._members[message.key].frame(message)
+                return
             match message["do"]:
-                case "frame":
-                    member = self._members[message["key"]]
-                    member.frame(message)
                 case "event":
                     self._hear(message)
                 case "ask":

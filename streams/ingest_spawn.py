@@ -37,7 +37,8 @@ def spawn(stderr: int, send_within_s: float) -> tuple[subprocess.Popen[bytes], C
         OSError: it cannot be started.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(send_within_s)
+    channel = Channel(ours)
+    channel.limit(send_within_s)
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -57,7 +58,7 @@ def spawn(stderr: int, send_within_s: float) -> tuple[subprocess.Popen[bytes], C
     except BaseException:
         ours.close()
         raise
-    return child, Channel(ours)
+    return child, channel
 
 
 def fate(status: int) -> str:

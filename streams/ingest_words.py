@@ -35,14 +35,17 @@ class LastWords:
         self._kept = bytearray()
         self._cut = False
 
-    def hear(self) -> None:
-        """Takes what has come."""
+    def hear(self) -> bool:
+        """Takes what has come; returns whether there was anything."""
+        heard = False
         with suppress(BlockingIOError):
             while chunk := os.read(self._from, KEPT_BYTES):
+                heard = True
                 self._kept += chunk
                 if len(self._kept) > KEPT_BYTES:
                     self._cut = True
                     del self._kept[:-KEPT_BYTES]
+        return heard
 
     def close_writer(self) -> None:
         """Leaves the writing end to the process alone. Safe to call twice."""

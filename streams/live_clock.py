@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from watchline.streams.frame import ClockSource
 
@@ -16,8 +17,7 @@ TRUSTED_S = 10.0  # no road delays a picture longer; a camera's clock that is fu
 _BUCKET_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """The times of one frame: see `Frame`."""
 
     pts_s: float
@@ -140,11 +140,14 @@ class _Spread:
         self.least = self.most = self.settled = 0.0
 
     def add(self, at_s: float, value: float) -> None:
-        begun_s, low, high = self._buckets[-1] if self._buckets else (at_s - 2 * _BUCKET_S, 0.0, 0.0)
-        if at_s - begun_s < _BUCKET_S:
-            self._buckets[-1] = (begun_s, min(low, value), max(high, value))
+        buckets = self._buckets
+        begun_s, low, high = buckets[-1] if buckets else (at_s - 2 * _BUCKET_S, value, value)
+        if at_s - begun_s >= _BUCKET_S:
+            buckets.append((at_s, value, value))
+        elif low <= value <= high:
+            return
         else:
-            self._buckets.append((at_s, value, value))
-        self.least = min(bucket[1] for bucket in self._buckets)
-        self.most = max(bucket[2] for bucket in self._buckets)
-        self.settled = self.least if len(self._buckets) == self._buckets.maxlen else 0.0
+            buckets[-1] = (begun_s, min(low, value), max(high, value))
+        self.least = min(bucket[1] for bucket in buckets)
+        self.most = max(bucket[2] for bucket in buckets)
+        self.settled = self.least if len(buckets) == buckets.maxlen else 0.0

@@ -10,17 +10,15 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import weakref
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from watchline.streams.frame import U8, Picture, PixelFormat
 from watchline.streams.ledger import I64, Count
 from watchline.streams.libav_picture import Converter
-from watchline.streams.shared_mapping import map_shared
+from watchline.streams.shared_mapping import Mapped, map_shared
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -31,8 +29,7 @@ _FFMPEG_NAMES = {PixelFormat.I420: "yuv420p", PixelFormat.NV12: "nv12"}
 _FULL_RANGE, _LIMITED_RANGE = 2, 1  # AVColorRange
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What must be known of a picture to find its planes in a slot; see `Picture`."""
 
     height: int
@@ -117,22 +114,23 @@ class PictureMemory:
         self.slots = slots
         self.mapped = map_shared(fd, memory_bytes(slot_bytes, slots))
         self._stride = _whole_pages(slot_bytes)
-        self._taken: I64 = np.frombuffer(self.mapped, np.int64, slots)
+        self._taken = np.frombuffer(self.mapped, np.int64, slots).data
+        self._places: tuple[Shape | None, list[tuple[U8, ...]]] = (None, [])  # planes of each slot, as last written
         self._converter = Converter()
 
     def take(self) -> int | None:
         """Returns a free slot, which is then taken, or None; called by one thread of the writer."""
-        free = np.flatnonzero(self._taken == 0)
-        if not free.size:
-            return None
-        slot = int(free[0])
-        self._taken[slot] = 1
-        return slot
+        taken = self._taken
+        for slot in range(self.slots):
+            if not taken[slot]:
+                taken[slot] = 1
+                return slot
+        return None
 
     @property
     def held(self) -> bool:
         """Whether a slot is taken: pictures wait, or somebody still holds one."""
-        return bool(self._taken.any())
+        return any(self._taken)
 
     def give_back(self, slot: int) -> None:
         """Makes a slot free again."""
@@ -141,7 +139,9 @@ class PictureMemory:
     def write(self, slot: int, picture: Picture, shape: Shape) -> None:
         """Copies a picture into a taken slot, as `shape_of` says."""
         planes = (picture.rgb(),) if shape.pixel_format is PixelFormat.RGB24 else picture.planes
-        for there, plane in zip(_planes(self._pixels(slot, shape), shape), planes, strict=True):
+        if self._places[0] != shape:
+            self._places = shape, [_planes(self.mapped, self._start(each), shape) for each in range(self.slots)]
+        for there, plane in zip(self._places[1][slot], planes, strict=True):
             there[...] = plane
 
     def read(self, slot: int, shape: Shape) -> Picture:
@@ -152,39 +152,55 @@ class PictureMemory:
         """
         if not 0 <= slot < self.slots or not 0 < shape.size_bytes <= self.slot_bytes:
             raise ValueError(f"slot {slot}, {shape}: not in this memory")
-        # An array's base is the outermost array that it is a view of: this one, for it is made from the mapped memory
-        # anew. So it lives for as long as any plane, or any part of one.
-        pixels = self._pixels(slot, shape)
-        pixels.flags.writeable = False
-        weakref.finalize(pixels, self._taken.__setitem__, slot, 0).atexit = False
-        planes = _planes(pixels, shape)
+        lease = _Lease((shape.size_bytes,), np.uint8, self.mapped, self._start(slot))
+        lease.taken, lease.slot = self._taken, slot
+        lease.setflags(write=False)
+        planes = _planes(lease, 0, shape)
         if shape.pixel_format is PixelFormat.RGB24:
             return Picture.from_rgb(planes[0])
-        convert = partial(_rgb, self._converter, pixels, planes, shape)
+        convert = partial(_rgb, self._converter, lease, planes, shape)
         return Picture(shape.height, shape.width, shape.pixel_format, planes, convert, shape.matrix, shape.full_range)
 
-    def _pixels(self, slot: int, shape: Shape) -> U8:
-        return np.frombuffer(self.mapped, np.uint8, shape.size_bytes, _PAGE + slot * self._stride)
+    def _start(self, slot: int) -> int:
+        return _PAGE + slot * self._stride
+
+
+class _Lease(np.ndarray[Any, np.dtype[np.uint8]]):
+    """The bytes of a slot that is read; it gives the slot back at its end.
+
+    Planes are plain arrays in its memory. The base of an array is never looked for beyond one of another kind: so this
+    one lives for as long as any plane, or any part of one.
+    """
+
+    taken: memoryview | None = None
+    slot = 0
+
+    def __del__(self) -> None:
+        if self.taken is not None:
+            self.taken[self.slot] = 0
 
 
 def _whole_pages(size_bytes: int) -> int:
     return -(-size_bytes // _PAGE) * _PAGE
 
 
-def _planes(pixels: U8, shape: Shape) -> tuple[U8, ...]:
-    """Returns the planes that lie in `pixels`, one after the other without padding, as `Picture.planes` has them."""
+def _planes(memory: Mapped, start: int, shape: Shape) -> tuple[U8, ...]:
+    """Returns the planes that lie in `memory`, one after the other without padding, as `Picture.planes` has them."""
     height, width = shape.height, shape.width
     if shape.pixel_format is PixelFormat.RGB24:
-        return (pixels.reshape(height, width, 3),)
-    luma, chroma = pixels[: height * width].reshape(height, width), pixels[height * width :]
+        return (np.ndarray((height, width, 3), np.uint8, memory, start),)
+    luma = np.ndarray((height, width), np.uint8, memory, start)
+    start += height * width
     if shape.pixel_format is PixelFormat.NV12:
-        return luma, chroma.reshape(height // 2, width // 2, 2)
-    return luma, *chroma.reshape(2, height // 2, width // 2)
+        return luma, np.ndarray((height // 2, width // 2, 2), np.uint8, memory, start)
+    half = height // 2, width // 2
+    blue = np.ndarray(half, np.uint8, memory, start)
+    return luma, blue, np.ndarray(half, np.uint8, memory, start + blue.size)
 
 
-def _rgb(converter: Converter, pixels: U8, planes: tuple[U8, ...], shape: Shape) -> U8:
+def _rgb(converter: Converter, lease: _Lease, planes: tuple[U8, ...], shape: Shape) -> U8:
     """Returns (H, W, 3) uint8 RGB, the very same as of the picture that was written."""
-    frame = _ffmpeg_frame(pixels, planes, shape)
+    frame = _ffmpeg_frame(lease.view(np.ndarray), planes, shape)
     frame.colorspace = shape.matrix
     frame.color_range = _FULL_RANGE if shape.full_range else _LIMITED_RANGE
     return converter.rgb(frame, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from watchline.streams.frame import U8
 from watchline.streams.still import StillWatch
@@ -20,6 +21,14 @@ def test_the_same_picture_counts_its_seconds() -> None:
 def test_noise_alone_is_a_change() -> None:
     watch = StillWatch()
     assert [watch.look(noisy(seed), 10.0 + seed) for seed in range(5)] == [0.0] * 5
+
+
+@pytest.mark.parametrize("row", range(0, 48, 8))
+def test_a_change_in_any_row_that_is_looked_at_is_one(row: int) -> None:
+    watch, changed = StillWatch(), noisy(1)
+    changed[row, 5] ^= 1
+    looks = [(noisy(1), 10.0), (changed, 11.0), (changed, 12.0)]
+    assert [watch.look(picture, at) for picture, at in looks] == [0.0, 0.0, 1.0]
 
 
 def test_looks_are_due_five_times_a_second() -> None:
