@@ -15,6 +15,7 @@ from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Picture
 from watchline.streams.gstreamer_decoders import HARDWARE, Choice, Decoders
 from watchline.streams.gstreamer_failure import is_about_reading, parts_of, refuses_transport, why
+from watchline.streams.gstreamer_gate import Passed
 from watchline.streams.gstreamer_library import INSTALL, GStreamerMissingError, load
 from watchline.streams.gstreamer_picture import matrix_of, picture_of
 from watchline.streams.gstreamer_pipeline import Pipeline
@@ -96,11 +97,12 @@ class GStreamerConnection:
         buffer = sample.get_buffer()
         timed = buffer.pts != self._library.gst.CLOCK_TIME_NONE
         pts_s = buffer.pts / 1e9 if timed else None
+        packet = self._running().gate.came_out(buffer.pts) if timed else Passed(self._info.codec == "mjpeg", False)
         return Arrival(
             pts_s,
             self._sent_at(buffer, pts_s),
-            self._running().gate.came_out(buffer.pts) if timed else self._info.codec == "mjpeg",
-            buffer.has_flags(self._library.gst.BufferFlags.CORRUPTED),
+            packet.key,
+            packet.doubtful or buffer.has_flags(self._library.gst.BufferFlags.CORRUPTED),
             partial(self._picture, sample),
         )
 

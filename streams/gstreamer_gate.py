@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from watchline.streams.gstreamer_library import Library
+from watchline.streams.lost_datagrams import Doubt, is_key
 
 MAX_PACKETS = 100  # four seconds of a usual camera
 MAX_BYTES = 32 << 20
 _MAX_REMEMBERED = 256
+
+
+class Passed(NamedTuple):
+    """What is known of a packet."""
+
+    key: bool  # it needs no other
+    doubtful: bool  # datagrams of it, or of one that it needs, were lost
+
+
+_UNKNOWN = Passed(key=False, doubtful=False)
 
 
 class Gate:
@@ -23,7 +35,9 @@ class Gate:
     def __init__(self, library: Library) -> None:
         self._gst = library.gst
         self._lock = threading.Lock()
-        self._waiting: dict[int, bool] = {}  # time in ns -> needs no other picture
+        self._waiting: dict[int, Passed] = {}  # by time in ns
+        self._doubt: Doubt | None = None
+        self._codec = ""
         self._element: Any = None
         self._is_queue = False
         self._probe = 0
@@ -32,8 +46,14 @@ class Gate:
         self.lost = 0  # packets of which no picture was made
         self.packet_s = time.monotonic()  # when the last one came
 
-    def watch(self, element: Any) -> None:
-        """Begins to watch what enters `element`: a queue, whose own limits it takes away, or a sink."""
+    def watch(self, element: Any, lossy: str = "") -> None:
+        """Begins to watch what enters `element`: a queue, whose own limits it takes away, or a sink.
+
+        Args:
+            element: where the packets come by.
+            lossy: their codec in FFmpeg's words, where datagrams of them may be lost.
+        """
+        self._doubt, self._codec = Doubt() if lossy else None, lossy
         self._is_queue = element.find_property("max-size-time") is not None
         for limit in ("max-size-buffers", "max-size-bytes", "max-size-time") if self._is_queue else ():
             element.set_property(limit, 0)
@@ -46,33 +66,43 @@ class Gate:
         if element is not None:
             element.get_static_pad("sink").remove_probe(self._probe)
 
-    def came_out(self, pts_ns: int) -> bool:
-        """Says that the picture of that time was decoded; returns whether it needed no other."""
+    def came_out(self, pts_ns: int) -> Passed:
+        """Says that the picture of that time was decoded; returns what is known of its packet."""
         with self._lock:
             late = [other for other in self._waiting if other < pts_ns]
             for other in late:
                 del self._waiting[other]
             self.lost += len(late)
-            return self._waiting.pop(pts_ns, False)
+            return self._waiting.pop(pts_ns, _UNKNOWN)
 
-    def _pass(self, _pad: Any, info: Any) -> Any:
+    def _pass(self, pad: Any, info: Any) -> Any:
         buffer, go_on = info.get_buffer(), self._gst.PadProbeReturn.OK
         if buffer is None:
             return go_on
         self.packet_s = time.monotonic()
         self.packets += 1
         key = not buffer.has_flags(self._gst.BufferFlags.DELTA_UNIT)
+        doubtful = self._doubt is not None and self._doubts(self._doubt, pad, buffer, key)
         self._skipping = self._is_full() or (self._skipping and not key)
         with self._lock:
             if self._skipping:
                 self.lost += 1
                 return self._gst.PadProbeReturn.DROP
             if buffer.pts != self._gst.CLOCK_TIME_NONE:
-                self._waiting[buffer.pts] = key
+                self._waiting[buffer.pts] = Passed(key, doubtful)
             if len(self._waiting) > _MAX_REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]
                 self.lost += 1
         return go_on
+
+    def _doubts(self, doubt: Doubt, pad: Any, buffer: Any, key: bool) -> bool:
+        # Depayloaders mark the next packet after a loss, and the very first one.
+        lost = self.packets > 1 and buffer.has_flags(self._gst.BufferFlags.DISCONT)
+        return doubt.take(lost, partial(self._is_key, pad, buffer) if key else bool)
+
+    def _is_key(self, pad: Any, buffer: Any) -> bool:
+        form = pad.get_current_caps().get_structure(0).get_string("stream-format")
+        return is_key(self._codec, buffer.extract_dup(0, buffer.get_size()), form == "byte-stream")
 
     def _is_full(self) -> bool:
         element = self._element

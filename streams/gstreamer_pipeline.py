@@ -59,6 +59,7 @@ class Pipeline:
         self._signals: list[tuple[Any, int]] = []
         self._media: set[str] = set()
         self._parser: Any = None
+        self._lossy = settings.address.kind is Kind.RTSP and transport is Transport.UDP
         self.gate = Gate(library)
         self.codec = self.decoder = ""
         self.problem: CameraError | None = None
@@ -250,7 +251,7 @@ class Pipeline:
         queue = self._element("queue")
         for one, other in pairwise([*before, queue]):
             one.link(other)
-        self.gate.watch(queue)
+        self.gate.watch(queue, codec if self._lossy else "")
         decoder = self._linked_decoder(queue, codec)
         self.codec, self.decoder = codec, decoder.get_factory().get_name()
         self._parser = before[1] if len(before) > 1 else None

@@ -20,6 +20,7 @@ from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.libav import FALLBACK_FPS, MAX_PIXELS, release
 from watchline.streams.libav_failure import why
+from watchline.streams.libav_losses import Losses, renewed
 from watchline.streams.libav_picture import Converter, quarter_turns
 from watchline.streams.pace import Pace
 from watchline.streams.source import SourceInfo
@@ -61,11 +62,12 @@ class LibavConnection:
         """
         self._settings = settings
         self._failure = partial(camera_error, settings)
-        self._container, self._transport = _open(settings)
+        self._container, self._transport, self._losses = _open(settings)
         # A playlist gives whole segments at once: they are played at the speed at which they were taken.
         self._pace = Pace() if self._container.format.name == "hls" else None
         self._silent_s = max(settings.silent_after_s, _SEGMENTS_S if self._pace else 0.0)
         self._timeless = not _FORMATS_WITHOUT_TIMES.isdisjoint(self._container.format.name.split(","))
+        self._pictures: Iterator[VideoFrame] = iter(())
         try:
             self._stream = self._video()
             self._context = self._stream.codec_context
@@ -73,13 +75,12 @@ class LibavConnection:
             self._context.thread_count = 1
             self._context.thread_type = "NONE"
         except CameraError:
-            self._container.close()
+            self.close()
             raise
         self._time_base_s = float(self._stream.time_base or 1)
         self._info = SourceInfo("live", self._stream.width, self._stream.height, self._fps(), None, None, self._codec())
         self._converter = Converter()
         self._packets = self._container.demux(self._stream)
-        self._pictures: Iterator[VideoFrame] = iter(())
         self._sender_s: float | None = None  # wall clock of the sender, less the stream's time
         self._undecodable = 0
         self._first_error = ""
@@ -120,13 +121,16 @@ class LibavConnection:
         self._picture_s = time.monotonic()
         sent_at = None if pts_s is None or self._sender_s is None else self._sender_s + pts_s
         picture = partial(self._converter.picture, frame)
-        return Arrival(pts_s, sent_at, bool(frame.key_frame), frame.is_corrupt, picture)
+        damaged = frame.is_corrupt or (self._losses is not None and self._losses.may_damage(frame.pts))
+        return Arrival(pts_s, sent_at, bool(frame.key_frame), damaged, picture)
 
     def close(self) -> None:
         """Ends the connection; pictures given out stay valid."""
         self._pictures = iter(())
         release(self._packets)
         self._container.close()
+        if self._losses is not None:
+            self._losses.close()
 
     def _video(self) -> VideoStream:
         streams = self._container.streams
@@ -150,7 +154,8 @@ class LibavConnection:
         from av.error import FFmpegError
 
         try:
-            packet = next(self._packets)
+            losses = self._losses
+            packet = next(self._packets) if losses is None else losses.next_packet(self._packets, self._codec())
         except StopIteration:
             raise self._failure(Reason.ENDED, "the camera ended the stream") from None
         except FFmpegError as error:
@@ -185,16 +190,19 @@ class LibavConnection:
         if packet.pts is not None and packet.has_sidedata("prft"):
             (sent_us,) = _SENDER_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
             self._sender_s = sent_us / 1e6 - packet.pts * self._time_base_s
+        last: list[VideoFrame] = []
+        if self._losses is not None and self._losses.is_over:
+            last, self._context = renewed(self._context)
         try:
-            return iter(self._stream.decode(packet))
+            return iter(last + self._context.decode(packet))
         except FFmpegError as error:
             self._undecodable += 1
             self._first_error = self._first_error or str(error.strerror)
-            return iter(())
+            return iter(last)
 
 
-def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
-    """Returns the open stream, and how it comes."""
+def _open(settings: CameraSettings) -> tuple[InputContainer, Transport, Losses | None]:
+    """Returns the open stream, how it comes, and what hears of its losses where there may be some."""
     from av.error import FFmpegError
 
     if settings.hardware is not Hardware.NEVER:
@@ -206,7 +214,10 @@ def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
     begun_s = time.monotonic()
     for transport in transports:
         try:
-            return _open_by(settings, transport), transport
+            if transport is Transport.UDP and settings.address.kind is Kind.RTSP:
+                container, losses = _open_lossy(settings)
+                return container, transport, losses
+            return _open_by(settings, transport), transport, None
         except FFmpegError as error:
             refused = error
             if error.errno != errno.EPROTONOSUPPORT:
@@ -223,7 +234,22 @@ def _open(settings: CameraSettings) -> tuple[InputContainer, Transport]:
     raise camera_error(settings, reason, text)
 
 
-def _open_by(settings: CameraSettings, transport: Transport) -> InputContainer:
+def _open_lossy(settings: CameraSettings) -> tuple[InputContainer, Losses]:
+    from av.error import HTTPOtherClientError
+
+    losses = Losses()
+    try:
+        with losses.listen():
+            try:  # sound is not asked for: what FFmpeg says of losses does not say whose they are
+                return _open_by(settings, Transport.UDP, allowed_media_types="video"), losses
+            except HTTPOtherClientError:  # so servers answer who are to play nothing; what they have is told then
+                return _open_by(settings, Transport.UDP), losses
+    except BaseException:
+        losses.close()
+        raise
+
+
+def _open_by(settings: CameraSettings, transport: Transport, **more: str) -> InputContainer:
     import av
 
     def opened(silent_s: float) -> InputContainer:
@@ -231,7 +257,7 @@ def _open_by(settings: CameraSettings, transport: Transport) -> InputContainer:
             settings.address.url,
             "r",
             format="v4l2" if settings.address.kind is Kind.DEVICE else None,
-            options=_options(settings, transport),
+            options=_options(settings, transport) | more,
             timeout=(settings.open_timeout_s, silent_s),
             metadata_errors="replace",
         )
