@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -48,7 +48,7 @@ _KINDS = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Address:
     """One camera's address, taken apart. `str()` and `repr()` of it hide user, password and tokens.
 
@@ -67,8 +67,8 @@ class Address:
     host: str
     port: int
     path: str
-    user: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
+    user: str = ""
+    password: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Address:
@@ -140,6 +140,9 @@ class Address:
             return self.path
         userinfo = f"{HIDDEN}@" if self.user or self.password else ""
         return f"{self.scheme}://{userinfo}{self.host}:{self.port}{self._hidden_path()}"
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
 
     def _hidden_path(self) -> str:
         """Returns the path without credentials; the last part of an RTMP one is the key to the stream."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from watchline.streams.address import Address, Kind
@@ -69,7 +69,7 @@ class CameraSettings:
     tls_verify: bool = True
     tls_authorities: str = ""
     lossless: bool = False
-    pipeline: str = ""
+    pipeline: str = field(default="", repr=False)  # may hold a password
 
     def __post_init__(self) -> None:
         """Raises UsageError where a value makes no sense."""

@@ -18,7 +18,7 @@ class Drop(StrEnum):
     RATE = "rate"  # more came than are analysed
     REPLACED = "replaced"  # a fresher one came before this one was taken
     FROZEN = "frozen"  # the same picture as those before it, for too long
-    DAMAGED = "damaged"  # the decoder marked it as damaged, or no pixels could be made of it
+    DAMAGED = "damaged"  # the decoder marked it so, datagrams of it were lost, or no pixels could be made of it
     NO_ROOM = "no_room"  # all places for pictures were taken
     LOST = "lost"  # it was in a process that ended
     STOPPED = "stopped"  # it waited when its camera was removed

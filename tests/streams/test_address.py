@@ -37,6 +37,8 @@ def test_what_connects_gets_the_password_and_nothing_that_is_shown_does() -> Non
     assert address.url == "rtsp://admin:c%40nary@cam:554/a"
     assert "nary" not in f"{address} {address!r}"
     assert str(address) == "rtsp://***@cam:554/a"
+    token = Address.parse("rtsp://cam/a?token=canary")
+    assert "canary" not in f"{token} {token!r} {CameraSettings('dock', token, pipeline='x password=canary')!r}"
 
 
 def test_plain_paths_are_files_and_video_devices_are_devices() -> None:
