@@ -49,6 +49,7 @@ def open_connection(settings: CameraSettings, *, allow_custom_pipelines: bool = 
         else:
             from watchline.streams.gstreamer import GStreamerConnection
 
+            _load_av()  # for pixels, and for what GStreamer does not fetch
             return GStreamerConnection(settings)
     from watchline.streams.libav_live import LibavConnection
 

@@ -1,4 +1,4 @@
-"""Live cameras through GStreamer: RTSP, MJPEG over HTTP and Video4Linux; decoded by a chip where there is one."""
+"""Live cameras through GStreamer: RTSP, RTMP, HTTP and Video4Linux; decoded by a chip where there is one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from watchline.streams.failure import CameraError, Reason
 from watchline.streams.frame import Picture
 from watchline.streams.gstreamer_decoders import HARDWARE, Choice, Decoders
 from watchline.streams.gstreamer_failure import is_about_reading, parts_of, refuses_transport, why
-from watchline.streams.gstreamer_gate import Passed
+from watchline.streams.gstreamer_feed import Feed, is_fed
+from watchline.streams.gstreamer_gate import ENOUGH_KEYS, Passed
 from watchline.streams.gstreamer_library import INSTALL, GStreamerMissingError, load
 from watchline.streams.gstreamer_picture import matrix_of, picture_of
 from watchline.streams.gstreamer_pipeline import Pipeline
@@ -24,6 +25,7 @@ from watchline.streams.libav_picture import Converter
 from watchline.streams.source import SourceInfo
 
 _WAIT_S = 0.05  # for a picture, before the watch looks at the clock and at messages
+_LEAST_S = 0.5  # for another way to connect, however long the first one took
 _NAME_ANOTHER = "name a stream with pictures"
 _JPEG_MATRIX = 5  # ITU-T H.273: BT.601 as JPEG has it
 _PAUSE_S = 0.01  # where GStreamer will not wait: its stream has ended, and the message is on its way
@@ -62,7 +64,10 @@ class GStreamerConnection:
         self._opened_s = time.monotonic()
         self._picture_s: float | None = None
         self._pipeline: Pipeline | None = None
+        self._feed: Feed | None = None
         try:
+            if is_fed(settings):
+                self._feed = Feed(settings, self._library)
             self._pipeline = self._started()
             self._first: Any = self._next_sample()
             self._look_at(self._first)
@@ -81,9 +86,10 @@ class GStreamerConnection:
         pipeline = self._pipeline
         decoder = pipeline.decoder if pipeline else "closed"
         where = "hardware" if self._choice.is_chip else "software"
+        fed = f" with {self._feed.backend.partition(',')[0]}" if self._feed else ""
         decodes = decoder if pipeline and pipeline.codec in ("custom", "raw") else f"{decoder} in {where}"
         how = f", {self._transport}" if self._settings.address.kind is Kind.RTSP else ""
-        return f"gstreamer {self._library.version}, {decodes}{how}"
+        return f"gstreamer {self._library.version}{fed}, {decodes}{how}"
 
     @property
     def undecodable(self) -> int:
@@ -96,8 +102,10 @@ class GStreamerConnection:
         self._look_at(sample)
         buffer = sample.get_buffer()
         timed = buffer.pts != self._library.gst.CLOCK_TIME_NONE
-        pts_s = buffer.pts / 1e9 if timed else None
         packet = self._running().gate.came_out(buffer.pts) if timed else Passed(self._info.codec == "mjpeg", False)
+        pts_s = buffer.pts / 1e9 if timed and self._settings.address.kind is not Kind.HTTP else None
+        if self._feed is not None:
+            pts_s = self._feed.came(buffer.pts if timed else None, self.undecodable)
         return Arrival(
             pts_s,
             self._sent_at(buffer, pts_s),
@@ -111,15 +119,25 @@ class GStreamerConnection:
         pipeline, self._pipeline, self._first = self._pipeline, None, None
         if pipeline is not None:
             pipeline.stop()
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
 
     def _started(self) -> Pipeline:
-        pipeline = Pipeline(self._library, self._settings, self._choice, self._transport)
+        pipeline = Pipeline(self._library, self._settings, self._choice, self._transport, self._feed)
         pipeline.start()
         return pipeline
 
     def _restart(self) -> None:
         """Connects anew, another way; the time for opening goes on."""
         self._running().stop()
+        self._pipeline = self._started()
+
+    def _fetch_by_ffmpeg(self) -> None:
+        """Lets FFmpeg connect, in the time that is left for opening."""
+        self._running().stop()
+        left_s = self._settings.open_timeout_s - (time.monotonic() - self._opened_s)
+        self._feed = Feed(replace(self._settings, open_timeout_s=max(left_s, _LEAST_S)), self._library)
         self._pipeline = self._started()
 
     def _running(self) -> Pipeline:
@@ -133,11 +151,14 @@ class GStreamerConnection:
     def _next_sample(self) -> Any:
         while True:
             asked_s = time.monotonic()
-            sample = self._running().pull(_WAIT_S)
+            sample = self._running().pull(_WAIT_S if self._feed is None else self._feed.wait_s)
             self._heed_messages()
             if sample is not None:
                 self._picture_s = time.monotonic()
                 return sample
+            if self._feed is not None:
+                self._feed.give()
+                continue
             self._watch()
             if time.monotonic() - asked_s < _WAIT_S / 2:
                 time.sleep(_PAUSE_S)
@@ -147,6 +168,9 @@ class GStreamerConnection:
         pipeline = self._running()
         if pipeline.problem is not None:
             raise pipeline.problem
+        if pipeline.wants_feed:
+            self._fetch_by_ffmpeg()
+            return
         message = pipeline.bus.pop_filtered(self._told)
         if message is None:
             return
@@ -183,9 +207,12 @@ class GStreamerConnection:
             if now_s - self._opened_s < settings.open_timeout_s:
                 return
             if gate.packets:
-                if 2 * gate.lost <= gate.packets and now_s - self._opened_s < FIRST_KEY_S:
+                hopeless = 2 * gate.lost > gate.packets or gate.keys >= ENOUGH_KEYS
+                if not hopeless and now_s - self._opened_s < FIRST_KEY_S:
                     return
                 raise self._failure(Reason.CORRUPT, f"packets, but no picture for {now_s - self._opened_s:.1f} s")
+            if others := self._running().others:
+                raise self._failure(Reason.NO_VIDEO, f"sends {others} only, no video", _NAME_ANOTHER)
             raise self._failure(Reason.TIMEOUT, f"did not send a picture within {settings.open_timeout_s:.1f} s")
         silent_s = now_s - max(gate.packet_s, self._picture_s)
         if silent_s >= settings.silent_after_s:

@@ -42,6 +42,15 @@ _STATUS = MappingProxyType(
     }
 )
 _NUMBER = re.compile(r"\(([0-9]{3})\)|\bresponse ([0-9]{3})\b")
+# What RTMP's element says in words alone, in lower case.
+_RTMP_WORDS = MappingProxyType(
+    {
+        "stream not found": (Reason.NOT_FOUND, "has no such stream"),
+        "not authorized": (Reason.AUTH, "refuses the user name or password"),
+        "short read": (Reason.PROTOCOL, "does not speak RTMP"),
+        "timed out": (Reason.TIMEOUT, "did not answer in time"),
+    }
+)
 _DEVICE_WORDS = MappingProxyType(
     {
         "no such file": errno.ENOENT,
@@ -67,10 +76,16 @@ def why(domain: str, code: int, text: str, settings: CameraSettings) -> tuple[Re
         return _STATUS[_UNSUPPORTED_TRANSPORT]
     if (status := _status_of(text)) in _STATUS:
         return _STATUS[status]
+    if status // 100 == 5:
+        return Reason.PROTOCOL, "answers that its server failed (5xx); look at its log"
     if address.kind is Kind.DEVICE and domain == _RESOURCE:
         return _device(code, text)
     if (domain, code) in _KINDS:
         return _KINDS[domain, code]
+    if address.kind is Kind.RTMP:
+        known = next((known for words, known in _RTMP_WORDS.items() if words in text.lower()), None)
+        if known is not None:
+            return known
     # Hosts that are unknown, refuse, or are not trusted all look alike.
     said = address.redact(text.splitlines()[0] if text else "GStreamer gives no reason").rstrip(".")
     return look_closer(settings) or (Reason.PROTOCOL, f"failed: {said}")

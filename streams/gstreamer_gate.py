@@ -12,6 +12,7 @@ from watchline.streams.lost_datagrams import Doubt, is_key
 
 MAX_PACKETS = 100  # four seconds of a usual camera
 MAX_BYTES = 32 << 20
+ENOUGH_KEYS = 2  # of them without one picture there is no hope
 _MAX_REMEMBERED = 256
 
 
@@ -43,6 +44,7 @@ class Gate:
         self._probe = 0
         self._skipping = False
         self.packets = 0
+        self.keys = 0  # packets that need no other; counted up to `ENOUGH_KEYS`
         self.lost = 0  # packets of which no picture was made
         self.packet_s = time.monotonic()  # when the last one came
 
@@ -60,6 +62,10 @@ class Gate:
         self._element = element
         self._probe = element.get_static_pad("sink").add_probe(self._gst.PadProbeType.BUFFER, self._pass)
 
+    def count_keys(self, pad: Any) -> None:
+        """Counts key frames that pass `pad`, before a parser that would not know a damaged one again."""
+        pad.add_probe(self._gst.PadProbeType.BUFFER, self._count_key)
+
     def release(self) -> None:
         """Lets go of the element."""
         element, self._element = self._element, None
@@ -74,6 +80,12 @@ class Gate:
                 del self._waiting[other]
             self.lost += len(late)
             return self._waiting.pop(pts_ns, _UNKNOWN)
+
+    def _count_key(self, _pad: Any, info: Any) -> Any:
+        buffer = info.get_buffer()
+        self.keys += buffer is not None and not buffer.has_flags(self._gst.BufferFlags.DELTA_UNIT)
+        probes = self._gst.PadProbeReturn
+        return probes.OK if self.keys < ENOUGH_KEYS else probes.REMOVE
 
     def _pass(self, pad: Any, info: Any) -> Any:
         buffer, go_on = info.get_buffer(), self._gst.PadProbeReturn.OK

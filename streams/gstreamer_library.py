@@ -19,13 +19,17 @@ ELEMENTS = MappingProxyType(
         "rtpjpegdepay": "gstreamer1.0-plugins-good",
         "souphttpsrc": "gstreamer1.0-plugins-good",
         "multipartdemux": "gstreamer1.0-plugins-good",
+        "rtmp2src": "gstreamer1.0-plugins-bad",
+        "flvdemux": "gstreamer1.0-plugins-good",
         "v4l2src": "gstreamer1.0-plugins-good",
         "h264parse": "gstreamer1.0-plugins-bad",
         "h265parse": "gstreamer1.0-plugins-bad",
         "jpegparse": "gstreamer1.0-plugins-bad",
         "appsink": "gstreamer1.0-plugins-base",
+        "appsrc": "gstreamer1.0-plugins-base",
         "typefind": "libgstreamer1.0-0",
         "queue": "libgstreamer1.0-0",
+        "fakesink": "libgstreamer1.0-0",
     }
 )
 """The elements that cameras are read with, and the Debian package of each."""

@@ -17,6 +17,7 @@ from watchline.streams.camera_settings import CameraSettings, Transport
 from watchline.streams.diagnosis import camera_error
 from watchline.streams.failure import CameraError, Reason
 from watchline.streams.gstreamer_decoders import Choice
+from watchline.streams.gstreamer_feed import Feed
 from watchline.streams.gstreamer_gate import Gate
 from watchline.streams.gstreamer_library import Library
 from watchline.streams.gstreamer_picture import FORMATS
@@ -34,7 +35,14 @@ _RTP = MappingProxyType(
         "JPEG": ("mjpeg", ("rtpjpegdepay",)),
     }
 )
-_CONTENT = MappingProxyType({"image/jpeg": ("mjpeg", ("jpegparse",))})
+_CONTENT = MappingProxyType(
+    {
+        "image/jpeg": ("mjpeg", ("jpegparse",)),
+        "video/x-h264": ("h264", ("h264parse",)),
+        "video/x-h265": ("hevc", ("h265parse",)),
+    }
+)
+_TELLERS = ("h264parse", "h265parse")  # of the colours
 _log = logging.getLogger(__name__)
 
 
@@ -45,10 +53,25 @@ class Pipeline:
         codec: what is decoded, in FFmpeg's words; empty until the camera told.
         decoder: the element that decodes; empty until the camera told.
         problem: what stands against it, found in GStreamer's thread; None where nothing does.
+        wants_feed: what the camera sends over HTTP is to be fetched by FFmpeg.
     """
 
-    def __init__(self, library: Library, settings: CameraSettings, choice: Choice, transport: Transport) -> None:
+    def __init__(
+        self,
+        library: Library,
+        settings: CameraSettings,
+        choice: Choice,
+        transport: Transport,
+        feed: Feed | None = None,
+    ) -> None:
         """Builds what can be built before the camera answers.
+
+        Args:
+            library: GStreamer.
+            settings: of the camera.
+            choice: which element decodes.
+            transport: of RTSP.
+            feed: gives the packets, instead of an element that connects.
 
         Raises:
             CameraError: an element is missing, or the site's own pipeline cannot be used.
@@ -63,14 +86,20 @@ class Pipeline:
         self.gate = Gate(library)
         self.codec = self.decoder = ""
         self.problem: CameraError | None = None
+        self.wants_feed = False
         if settings.pipeline:
             self._build_custom()
             return
         self._pipeline = self._gst.Pipeline.new(None)
         self.sink = self._element("appsink", SINK)
-        self._start_of(settings.address, transport)
         self.sink.set_property("caps", self._gst.Caps.from_string(f"video/x-raw,format={{{','.join(FORMATS)}}}"))
         self._set_sink()
+        if feed is None:
+            self._start_of(settings.address, transport)
+        else:
+            source = self._element("appsrc")
+            feed.begin(source)
+            self._take(source.get_static_pad("src"), source.get_property("caps").get_structure(0))
 
     @property
     def bus(self) -> Any:
@@ -119,6 +148,9 @@ class Pipeline:
             self._on(source, "select-stream", self._selects)
         elif address.kind is Kind.HTTP:
             source = self._multipart(self._http_source(plain))
+        elif address.kind is Kind.RTMP:
+            rtmp, source = self._rtmp_source(), self._element("flvdemux")
+            rtmp.link(source)
         elif address.kind is Kind.DEVICE:
             device = self._element("v4l2src")
             device.set_property("device", address.path)
@@ -143,6 +175,8 @@ class Pipeline:
         if settings.address.user:
             source.set_property("user-id", settings.address.user)
             source.set_property("user-pw", settings.address.password)
+        if settings.address.scheme == "rtsps":
+            self._trust(source)
         if not settings.tls_verify:
             gst.util_set_object_arg(source, "tls-validation-flags", "0")
         source.set_property("user-agent", "watchline")
@@ -159,14 +193,48 @@ class Pipeline:
         source.set_property("automatic-redirect", False)  # another host must not be given the password
         source.set_property("timeout", int(settings.open_timeout_s) + 2)
         source.set_property("ssl-strict", settings.tls_verify)
+        if settings.address.scheme == "https":
+            self._trust(source)
         source.set_property("user-agent", "watchline")
         if settings.address.user:
             source.set_property("user-id", settings.address.user)
             source.set_property("user-pw", settings.address.password)
         return source
 
+    def _trust(self, source: Any) -> None:
+        """Lets `source` trust the certificate authorities that are named for this camera, and no others."""
+        settings = self._settings
+        if not (settings.tls_verify and settings.tls_authorities):
+            return
+        from gi.repository import Gio
+
+        try:
+            source.set_property("tls-database", Gio.TlsFileDatabase.new(settings.tls_authorities))
+        except Exception as error:  # noqa: BLE001  # GLib.Error, of which only PyGObject knows
+            text = f"its tls_authorities cannot be read: {getattr(error, 'message', error)}"
+            raise camera_error(settings, Reason.TLS, text, "name a PEM file") from None
+
+    def _rtmp_source(self) -> Any:
+        source, settings = self._element("rtmp2src"), self._settings
+        address = settings.address
+        path, found, query = address.path.lstrip("/").partition("?")
+        application, _, stream = path.rpartition("/")
+        self._gst.util_set_object_arg(source, "scheme", address.scheme)
+        source.set_property("host", address.host.strip("[]"))
+        source.set_property("port", address.port)
+        source.set_property("application", application)
+        source.set_property("stream", f"{stream}{found}{query}")  # a query is a key to the stream, as for FFmpeg
+        source.set_property("timeout", int(settings.open_timeout_s) + 2)  # the reader keeps watch
+        source.set_property("idle-timeout", 0)
+        if address.user:
+            source.set_property("username", address.user)
+            source.set_property("password", address.password)
+        if not settings.tls_verify:
+            self._gst.util_set_object_arg(source, "tls-validation-flags", "0")
+        return source
+
     def _multipart(self, source: Any) -> Any:
-        """Returns the element that takes JPEG pictures out of what `source` sends; anything else is a problem."""
+        """Returns the element that takes JPEG pictures out of what `source` sends; anything else is for the feed."""
         finder, splitter = self._element("typefind"), self._element("multipartdemux")
         source.link(finder)
         finder.link(splitter)
@@ -212,10 +280,7 @@ class Pipeline:
         return media == "video"
 
     def _typed(self, _finder: Any, _probability: int, caps: Any) -> None:
-        content = caps.get_structure(0).get_name()
-        if content != "multipart/x-mixed-replace":
-            text = f"sends {content}, and GStreamer takes MJPEG only over HTTP here"
-            self._refuse(Reason.PROTOCOL, text, "set its backend to pyav")
+        self.wants_feed = caps.get_structure(0).get_name() != "multipart/x-mixed-replace"
 
     def _joined(self, _source: Any, pad: Any) -> None:
         try:
@@ -234,6 +299,15 @@ class Pipeline:
             pad.link(self.sink.get_static_pad("sink"))
             self.gate.watch(self.sink)
             return
+        self._take(pad, shape)
+
+    def _take(self, pad: Any, shape: Any) -> None:
+        """Builds what decodes the stream that a pad gives, of which `shape` tells."""
+        if shape.get_name().startswith("audio/"):
+            self._media.add("audio")
+            self._leave(pad)
+            return
+        self._media.add("video")
         rtp = shape.get_name() == "application/x-rtp"
         encoding = shape.get_string("encoding-name") if rtp else shape.get_name()
         codec, stages = (_RTP if rtp else _CONTENT).get(encoding or "", ("", ()))
@@ -245,6 +319,16 @@ class Pipeline:
                 "set the camera to H.264, H.265 or MJPEG",
             )
         self._build_rest(pad, codec, stages)
+        if not rtp:
+            self.gate.count_keys(pad)
+
+    def _leave(self, pad: Any) -> None:
+        """Lets a stream go that nobody wants; one that leads nowhere could end all."""
+        end = self._element("fakesink")
+        end.set_property("async", False)
+        end.set_property("sync", False)
+        end.sync_state_with_parent()
+        pad.link(end.get_static_pad("sink"))
 
     def _build_rest(self, pad: Any, codec: str, stages: tuple[str, ...]) -> None:
         before = [self._element(stage) for stage in stages]
@@ -254,7 +338,7 @@ class Pipeline:
         self.gate.watch(queue, codec if self._lossy else "")
         decoder = self._linked_decoder(queue, codec)
         self.codec, self.decoder = codec, decoder.get_factory().get_name()
-        self._parser = before[1] if len(before) > 1 else None
+        self._parser = next((each for each in before if each.get_factory().get_name() in _TELLERS), None)
         if why := self._choice.told(codec):
             sentence = 'camera "%s": no chip decodes %s (%s): %s does, in software'
             _log.warning(sentence, self._settings.camera, codec, why, self.decoder)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
+from watchline.streams.address import Kind
 from watchline.streams.camera_settings import CameraSettings
 from watchline.streams.diagnosis import BY_NUMBER, look_closer
 from watchline.streams.failure import Reason
@@ -30,6 +32,10 @@ def why(error: FFmpegError, settings: CameraSettings) -> tuple[Reason, str]:
     for kind, reason, text in by_kind:
         if isinstance(error, kind):
             return reason, text
+    if settings.address.kind is Kind.RTMP and isinstance(error, kinds.UnknownError):
+        return Reason.AUTH, "refuses the user name or password"
+    if settings.address.kind is Kind.RTMP and error.errno == errno.EPERM:  # all that FFmpeg says of a server's refusal
+        return Reason.NOT_FOUND, "refuses to play this stream"
     if (found := BY_NUMBER.get(error.errno or 0)) is not None:
         return found
     # FFmpeg says "input/output error" of unknown hosts and of untrusted certificates alike.

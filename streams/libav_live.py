@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from watchline.streams.address import Kind
 from watchline.streams.camera_settings import CameraSettings, Hardware, Transport
@@ -28,6 +28,7 @@ from watchline.streams.source import SourceInfo
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
+    from av.stream import Stream
 
 # What FFmpeg may use to follow an address; nothing reaches files, pipes or other protocols from a stream's content.
 _PROTOCOLS = MappingProxyType(
@@ -67,6 +68,7 @@ class LibavConnection:
         self._pace = Pace() if self._container.format.name == "hls" else None
         self._silent_s = max(settings.silent_after_s, _SEGMENTS_S if self._pace else 0.0)
         self._timeless = not _FORMATS_WITHOUT_TIMES.isdisjoint(self._container.format.name.split(","))
+        self._packets = self._container.demux()  # of sound too, which must not hide that the pictures are silent
         self._pictures: Iterator[VideoFrame] = iter(())
         try:
             self._stream = self._video()
@@ -80,7 +82,6 @@ class LibavConnection:
         self._time_base_s = float(self._stream.time_base or 1)
         self._info = SourceInfo("live", self._stream.width, self._stream.height, self._fps(), None, None, self._codec())
         self._converter = Converter()
-        self._packets = self._container.demux(self._stream)
         self._sender_s: float | None = None  # wall clock of the sender, less the stream's time
         self._undecodable = 0
         self._first_error = ""
@@ -110,15 +111,10 @@ class LibavConnection:
         """See `Connection.read`."""
         while (frame := next(self._pictures, None)) is None:
             self._pictures = self._decode(self._next_packet())
-        self._picture_count += 1
         if (frame.width, frame.height) != (self._info.width, self._info.height) and not quarter_turns(frame) % 2:
             self._info = replace(self._info, width=frame.width, height=frame.height)
         pts_s = None if frame.pts is None or self._timeless else frame.pts * self._time_base_s
-        if self._pace and pts_s is not None:
-            self._pace.wait(pts_s - self._last_pts_s)
-            self._last_pts_s = pts_s
-            self._packet_s = time.monotonic()
-        self._picture_s = time.monotonic()
+        self._play(pts_s)
         sent_at = None if pts_s is None or self._sender_s is None else self._sender_s + pts_s
         picture = partial(self._converter.picture, frame)
         damaged = frame.is_corrupt or (self._losses is not None and self._losses.may_damage(frame.pts))
@@ -131,6 +127,15 @@ class LibavConnection:
         self._container.close()
         if self._losses is not None:
             self._losses.close()
+
+    def _play(self, pts_s: float | None) -> None:
+        """Notes that a picture came; one of a burst is held back until it is due."""
+        self._picture_count += 1
+        if self._pace and pts_s is not None:
+            self._pace.wait(pts_s - self._last_pts_s)
+            self._last_pts_s = pts_s
+            self._packet_s = time.monotonic()
+        self._picture_s = time.monotonic()
 
     def _video(self) -> VideoStream:
         streams = self._container.streams
@@ -151,11 +156,32 @@ class LibavConnection:
 
     def _next_packet(self) -> Packet[VideoStream]:
         """Waits for a packet that holds something."""
+        while True:
+            packet = self._any_packet()
+            now_s = time.monotonic()
+            silent_s = now_s - self._packet_s
+            if packet.size == 0 and packet.dts is None:
+                raise self._failure(Reason.ENDED, "the camera ended the stream")
+            if silent_s >= self._silent_s:
+                raise self._failure(Reason.TIMEOUT, f"no packet for {silent_s:.1f} s")
+            if packet.stream_index == self._stream.index:
+                break
+        self._packet_s = now_s
+        self._packet_count += 1
+        if now_s - self._picture_s >= self._picture_patience_s():
+            said = f": {self._first_error}" if self._first_error else ""
+            damage = f" ({self._undecodable} could not be decoded{said})" if self._undecodable else ""
+            text = f"packets, but no picture for {now_s - self._picture_s:.1f} s{damage}"
+            raise self._failure(Reason.CORRUPT, text)
+        return cast("Packet[VideoStream]", packet)
+
+    def _any_packet(self) -> Packet[Stream]:
+        """Waits for a packet of any stream; the last one of all is empty."""
         from av.error import FFmpegError
 
         try:
             losses = self._losses
-            packet = next(self._packets) if losses is None else losses.next_packet(self._packets, self._codec())
+            return next(self._packets) if losses is None else losses.next_packet(self._packets, self._codec())
         except StopIteration:
             raise self._failure(Reason.ENDED, "the camera ended the stream") from None
         except FFmpegError as error:
@@ -165,18 +191,6 @@ class LibavConnection:
             # Interrupted reads give what was left over first: silence is what it was, not that packet.
             text = f"no packet for {time.monotonic() - self._packet_s:.1f} s" if reason is Reason.TIMEOUT else text
             raise self._failure(reason, text) from None
-        now_s = time.monotonic()
-        silent_s, self._packet_s = now_s - self._packet_s, now_s
-        self._packet_count += 1
-        if packet.size == 0 and packet.dts is None:
-            raise self._failure(Reason.ENDED, "the camera ended the stream")
-        if silent_s >= self._silent_s:
-            raise self._failure(Reason.TIMEOUT, f"no packet for {silent_s:.1f} s")
-        if now_s - self._picture_s >= self._picture_patience_s():
-            damage = f" ({self._undecodable} could not be decoded: {self._first_error})" if self._undecodable else ""
-            text = f"packets, but no picture for {now_s - self._picture_s:.1f} s{damage}"
-            raise self._failure(Reason.CORRUPT, text)
-        return packet
 
     def _picture_patience_s(self) -> float:
         if self._picture_count:

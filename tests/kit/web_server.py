@@ -58,32 +58,57 @@ def make_certificate(folder: Path, address: str = "127.0.0.1") -> Certificate:
     return made
 
 
-def write_hls(folder: Path, frames: int = 250, fps: int = 25, segment_s: int = 1, fmp4: bool = False) -> Path:
-    """Writes `live.m3u8` and H.264 segments, in MPEG-TS or fMP4, of pictures that carry their number; returns `folder`.
+def write_hls(
+    folder: Path,
+    frames: int = 250,
+    fps: int = 25,
+    segment_s: int = 1,
+    fmp4: bool = False,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    codec: str = "libx264",
+    b_frames: int = 0,
+) -> Path:
+    """Writes `live.m3u8` and segments, in MPEG-TS or fMP4, of pictures that carry their number; returns `folder`.
 
     Write as many frames as the test will watch: at the seam where they begin anew, FFmpeg's client loses some of fMP4.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     options = {"hls_time": str(segment_s), "hls_list_size": "0", "hls_playlist_type": "vod"}
     options["hls_segment_type"] = "fmp4" if fmp4 else "mpegts"
     options["hls_segment_filename"] = str(folder / f"part%03d.{'m4s' if fmp4 else 'ts'}")
     with av.open(str(folder / "live.m3u8"), "w", format="hls", options=options) as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        how = {"preset": "ultrafast", "crf": "20", "bf": str(b_frames)}
+        how |= {"x265-params": "log-level=none"} if codec == "libx265" else {}
+        stream = cast("av.VideoStream", container.add_stream(codec, rate=fps, options=how))
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.gop_size, stream.codec_context.thread_count = fps * segment_s, 1
         for number in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, WIDTH, HEIGHT), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")))
         container.mux(stream.encode(None))
     return folder
 
 
-def write_jpegs(count: int = 25) -> list[bytes]:
+def append_hls(folder: Path, others: Path) -> None:
+    """Puts the segments of the folder `others`, in MPEG-TS, behind those of `folder`, with a discontinuity between."""
+    lines = (folder / "live.m3u8").read_text().replace("#EXT-X-ENDLIST\n", "").splitlines()
+    lines.append("#EXT-X-DISCONTINUITY")
+    for line in (others / "live.m3u8").read_text().splitlines():
+        if line.startswith("#EXTINF"):
+            lines.append(line)
+        elif line and not line.startswith("#"):
+            shutil.copy(others / line, folder / f"other-{line}")
+            lines.append(f"other-{line}")
+    (folder / "live.m3u8").write_text("\n".join(lines) + "\n")
+
+
+def write_jpegs(count: int = 25, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[bytes]:
     """Returns JPEGs of pictures that carry the numbers from 0."""
-    encoded = (cv2.imencode(".jpg", draw(number, WIDTH, HEIGHT)[..., ::-1])[1] for number in range(count))
+    encoded = (cv2.imencode(".jpg", draw(number, *size)[..., ::-1])[1] for number in range(count))
     return [picture.tobytes() for picture in encoded]
 
 
 class WebServer:
-    """Serves `/mjpeg` and, from a folder that `write_hls` filled, `/hls/live.m3u8`.
+    """Serves `/mjpeg` and, from a folder that `write_hls` filled, `/hls/live.m3u8` and what else is in it.
 
     Args:
         jpegs: the pictures of `/mjpeg`, shown in turn, over and over.
@@ -98,6 +123,8 @@ class WebServer:
         silent: sends the head of an answer and never a body, without an end.
         frozen: sends no more pictures, and the playlist grows no more; connections stay.
         end_after: ends each motion JPEG answer after so many pictures; None goes on for ever.
+        ended: the playlist says that it has come to its end.
+        body: answers every request with these bytes, whatever they are; None answers properly.
         boundary: of the parts of motion JPEG, as the head of the answer names it.
         requests: the last paths that were asked for, with the status of each answer.
     """
@@ -117,6 +144,8 @@ class WebServer:
         self.silent = False
         self.frozen = False
         self.end_after: int | None = None
+        self.ended = False
+        self.body: bytes | None = None
         self.boundary = "frame"
         self.requests: deque[tuple[str, int]] = deque(maxlen=MAX_REMEMBERED)
         self.playlist = None if hls is None else LivePlaylist(hls)
@@ -181,9 +210,9 @@ class WebServer:
         """Returns the playlist of this moment, or of the one in which it froze."""
         if self.playlist is None:
             return ""
-        if not self.frozen or not self._last_playlist:
+        if not (self.frozen or self.ended) or not self._last_playlist:
             self._last_playlist = self.playlist.text(time.monotonic())
-        return self._last_playlist
+        return self._last_playlist + ("#EXT-X-ENDLIST\n" if self.ended else "")
 
     def file(self, name: str) -> Path | None:
         """Returns the segment of that name, if there is one."""
@@ -206,6 +235,7 @@ class LivePlaylist:
         self._map = next((line for line in lines if line.startswith("#EXT-X-MAP")), None)
         self._durations = [float(line[8:].split(",")[0]) for line in lines if line.startswith("#EXTINF:")]
         self._names = [line for line in lines if line and not line.startswith("#")]
+        self._cuts = _cuts(lines)
         self._window = window
         self._start = time.monotonic() - sum(self._durations[:window])
 
@@ -213,13 +243,22 @@ class LivePlaylist:
         """Returns the playlist as it is at `now`, a monotonic time."""
         count, first = len(self._names), max(0, self._finished(now - self._start) - self._window)
         lines = ["#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{int(max(self._durations) + 1)}"]
-        lines += [f"#EXT-X-MEDIA-SEQUENCE:{first}", f"#EXT-X-DISCONTINUITY-SEQUENCE:{max(0, first - 1) // count}"]
+        lines += [f"#EXT-X-MEDIA-SEQUENCE:{first}", f"#EXT-X-DISCONTINUITY-SEQUENCE:{self._cuts_before(first)}"]
         lines += [self._map] if self._map else []
         for number in range(first, self._finished(now - self._start)):
-            if number and number % count == 0:
+            if number and (number % count == 0 or number % count in self._cuts):
                 lines.append("#EXT-X-DISCONTINUITY")
             lines += [f"#EXTINF:{self._durations[number % count]:.6f},", self._names[number % count]]
         return "\n".join(lines) + "\n"
+
+    def _cuts_before(self, first: int) -> int:
+        """Returns how many discontinuities stood before segments that are gone."""
+        rounds, rest = divmod(max(0, first - 1), len(self._names))
+        return rounds * (1 + len(self._cuts)) + sum(cut <= rest for cut in self._cuts)
+
+    def newest(self, now: float) -> int:
+        """Returns the number of the newest segment at `now`, a monotonic time; the first one ever is 0."""
+        return self._finished(now - self._start) - 1
 
     def _finished(self, elapsed_s: float) -> int:
         """Returns how many segments are finished after `elapsed_s`."""
@@ -231,6 +270,17 @@ class LivePlaylist:
                 break
             finished += 1
         return int(rounds) * len(self._durations) + finished
+
+
+def _cuts(lines: list[str]) -> frozenset[int]:
+    """Returns the numbers of the segments behind a discontinuity."""
+    segments = 0
+    cuts = set()
+    for line in lines:
+        if line.startswith("#EXT-X-DISCONTINUITY"):
+            cuts.add(segments)
+        segments += bool(line) and not line.startswith("#")
+    return frozenset(cuts)
 
 
 class _Server(HTTPServer):
@@ -294,7 +344,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, {"Content-Type": "video/mp2t"})
             while web.wait(0.05) and web.silent:
                 pass
-        elif self.path == "/mjpeg" and web.jpegs:
+        elif web.body is not None:
+            self._head(200, {"Content-Type": "text/html", "Content-Length": str(len(web.body))}, stays=True)
+            self.wfile.write(web.body)
+        elif self.path.partition("?")[0] == "/mjpeg" and web.jpegs:
             self._pictures(web)
         elif self.path.startswith("/hls/"):
             self._hls(web, self.path.removeprefix("/hls/").split("?")[0])
@@ -319,8 +372,9 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None or web.playlist is None:
             self._brief(404)
             return
-        body = web.playlist_text().encode() if found.suffix == ".m3u8" else found.read_bytes()
-        kind = TYPES.get(found.suffix, "application/octet-stream")
+        body = web.playlist_text().encode() if found.name == "live.m3u8" else found.read_bytes()
+        suffix = ".m3u8" if body.startswith(b"#EXTM3U") else found.suffix
+        kind = TYPES.get(suffix, "application/octet-stream")
         self._head(200, {"Content-Type": kind, "Content-Length": str(len(body))}, stays=True)
         self.wfile.write(body)
 

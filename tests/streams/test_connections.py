@@ -1,86 +1,36 @@
-"""What every connection must do, whichever library connects and decodes: one suite for all backends."""
+"""What every connection must do, whichever library connects and decodes: one suite for all backends.
+
+This file asks by RTSP; `test_connections_web.py` and `test_playlists.py` ask by HTTP and RTMP.
+"""
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from tests.kit import barcode
-from tests.kit.recordings import Codec, Record, Scene, read_recording
+from tests.kit.recordings import Codec, Record, Scene
 from tests.kit.rtsp_server import RtspServer, wrapping_after
-from watchline.streams.address import Address
-from watchline.streams.camera_settings import Backend, CameraSettings, Transport
+from tests.streams.connections import SILENT_S, failure, held, read, resident_bytes, settings, watch
+from watchline.streams.camera_settings import Backend, Transport
 from watchline.streams.connecting import open_connection
-from watchline.streams.connection import Arrival, Connection
 from watchline.streams.failure import CameraError, Reason
-from watchline.streams.frame import Picture, PixelFormat
+from watchline.streams.frame import PixelFormat
 
 pytestmark = pytest.mark.usefixtures("require_rtsp_server")
 
 SMALL = Scene(frames=500)
 PASSWORD = "canary/@:1 é"
-SILENT_S = 1.0
-
-
-@pytest.fixture(params=["pyav", "gstreamer"])
-def backend(request: pytest.FixtureRequest) -> Backend:
-    chosen = Backend(request.param)
-    if chosen is Backend.GSTREAMER:
-        request.getfixturevalue("require_gstreamer")
-    return chosen
 
 
 @pytest.fixture
 def server() -> Iterator[RtspServer]:
     with RtspServer(life_s=60) as server:
         yield server
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One picture that a connection gave, with the number in it."""
-
-    number: int | None
-    arrival: Arrival
-    picture: Picture
-
-
-def settings(url: str, backend: Backend, transport: Transport = Transport.TCP, **others: Any) -> CameraSettings:
-    wanted = {"open_timeout_s": 5.0, "silent_after_s": SILENT_S, **others}
-    return CameraSettings("gate", Address.parse(url), backend, transport, **wanted)
-
-
-def read(connection: Connection, count: int) -> list[Seen]:
-    seen = []
-    for _ in range(count):
-        arrival = connection.read()
-        picture = arrival.picture()
-        seen.append(Seen(barcode.read(picture.planes[0]), arrival, picture))
-    return seen
-
-
-def watch(url: str, backend: Backend, count: int, transport: Transport = Transport.TCP) -> list[Seen]:
-    with closing(open_connection(settings(url, backend, transport))) as connection:
-        return read(connection, count)
-
-
-def failure(connect: Callable[[], Connection]) -> CameraError:
-    """Returns why the connection failed or ended; one that goes on for 10 seconds is a failure of the test."""
-    until_s = time.monotonic() + 10
-    with pytest.raises(CameraError) as caught, closing(connect()) as connection:
-        while time.monotonic() < until_s:
-            connection.read()
-    return caught.value
 
 
 @pytest.mark.parametrize("transport", [Transport.TCP, Transport.UDP])
@@ -187,6 +137,11 @@ def test_sound_beside_the_pictures_does_not_disturb(server: RtspServer, record: 
         ("http://127.0.0.1:1/gate", Reason.REFUSED),
         ("rtsp://no-such-host.invalid/gate", Reason.DNS),
         ("http://no-such-host.invalid/gate", Reason.DNS),
+        ("http://127.0.0.1:1/live.m3u8", Reason.REFUSED),
+        ("http://no-such-host.invalid/live.m3u8", Reason.DNS),
+        ("rtmp://127.0.0.1:1/live/gate", Reason.REFUSED),
+        ("rtmp://no-such-host.invalid/live/gate", Reason.DNS),
+        ("rtmps://127.0.0.1:1/live/gate", Reason.REFUSED),
         ("v4l2:///dev/video9999", Reason.NOT_FOUND),
     ],
 )
@@ -312,9 +267,6 @@ def test_both_backends_give_the_same_planes_and_the_same_rgb(
 def test_thirty_connections_leave_nothing_behind(server: RtspServer, record: Record, backend: Backend) -> None:
     server.add("/gate", record(Scene(frames=50)))
 
-    def held() -> tuple[int, int]:
-        return len(list(Path("/proc/self/task").iterdir())), len(list(Path("/proc/self/fd").iterdir()))
-
     for _ in range(5):
         watch(server.url("/gate"), backend, 1)
     before, resident = held(), resident_bytes()
@@ -324,59 +276,3 @@ def test_thirty_connections_leave_nothing_behind(server: RtspServer, record: Rec
     assert after[0] <= before[0] + 1  # a pool of GLib's may keep a thread for a while
     assert after[1] <= before[1]
     assert resident_bytes() - resident < 8_000_000
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@contextmanager
-def mjpeg_server(pictures: list[bytes], status: int = 200, playlist: str = "") -> Iterator[str]:
-    """Serves the pictures as cameras do over HTTP, 25 a second, then ends the stream; or a playlist instead."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if status != 200:
-                self.send_error(status)
-                return
-            self.send_response(200)
-            if playlist:
-                self.end_headers()
-                self.wfile.write(playlist.encode())
-                return
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
-            self.end_headers()
-            for picture in pictures:
-                head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-                self.wfile.write(head.encode() + picture + b"\r\n")
-                time.sleep(0.04)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://admin:canary@127.0.0.1:{server.server_port}/video.mjpg?token=canary"
-        server.shutdown()
-        thread.join()
-
-
-def test_mjpeg_over_http_is_read_to_its_end(record: Record, backend: Backend) -> None:
-    pictures = [unit.content for unit in read_recording(record(Scene(codec="mjpeg", frames=30)))[1]]
-    with mjpeg_server(pictures) as url, closing(open_connection(settings(url, backend))) as connection:
-        seen = read(connection, 25)
-        assert connection.info.codec == "mjpeg"
-        error = failure(lambda: connection)
-    assert [one.number for one in seen] == list(range(25))
-    assert all(one.arrival.key for one in seen)
-    assert error.reason is Reason.ENDED
-    assert "canary" not in str(error)
-
-
-@pytest.mark.parametrize(("status", "reason"), [(401, Reason.AUTH), (403, Reason.AUTH), (404, Reason.NOT_FOUND)])
-def test_http_refusals_are_told_apart(backend: Backend, status: int, reason: Reason) -> None:
-    with mjpeg_server([], status) as url:
-        error = failure(lambda: open_connection(settings(url, backend)))
-    assert error.reason is reason
-    assert "canary" not in str(error)

@@ -9,13 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clips import read_number
 from tests.kit import barcode
 from tests.kit.recordings import Record, Scene
 from tests.kit.rtsp_server import RtspServer
+from tests.streams.web_cameras import Content, Kind, follow_on, web_camera
 from watchline.streams.address import Address
 from watchline.streams.camera_settings import Backend, CameraSettings, Hardware
 from watchline.streams.connecting import open_connection
@@ -52,10 +55,11 @@ def test_without_pygobject_the_backend_says_what_to_install() -> None:
     code = """
 import sys
 sys.modules["gi"] = None
+from tests.streams.web_cameras import Content, Kind, follow_on, web_camera
 from watchline.streams.address import Address
 from watchline.streams.camera_settings import Backend, CameraSettings
 from watchline.streams.connecting import open_connection
-from watchline.streams.failure import CameraError
+from watchline.streams.failure import CameraError, Reason
 try:
     open_connection(CameraSettings("gate", Address.parse("rtsp://127.0.0.1:1/gate"), Backend.GSTREAMER))
 except CameraError as error:
@@ -74,7 +78,7 @@ logging.basicConfig(stream=sys.stdout)
 from watchline.streams.address import Address
 from watchline.streams.camera_settings import CameraSettings, Hardware
 from watchline.streams.connecting import open_connection
-from watchline.streams.failure import CameraError
+from watchline.streams.failure import CameraError, Reason
 try:
     open_connection(CameraSettings("gate", Address.parse("rtsp://127.0.0.1:1/gate"), hardware=Hardware.AUTO))
 except CameraError as error:
@@ -177,8 +181,9 @@ def test_pyav_runs_no_pipeline_of_gstreamers() -> None:
 
 
 @pytest.mark.usefixtures("require_gstreamer")
-def test_a_pipeline_of_the_sites_own_gives_pictures() -> None:
-    wanted = settings("rtsp://cam-7/gate", pipeline=f"{BALLS} ! appsink name=out", backend=Backend.AUTO)
+@pytest.mark.parametrize("url", ["rtsp://cam-7/gate", "http://cam-7/live.m3u8", "rtmp://cam-7/live/gate"])
+def test_a_pipeline_of_the_sites_own_gives_pictures(url: str) -> None:
+    wanted = settings(url, pipeline=f"{BALLS} ! appsink name=out", backend=Backend.AUTO)
     with closing(open_connection(wanted, allow_custom_pipelines=True)) as connection:
         picture = connection.read().picture()
         assert "its own pipeline" in connection.backend
@@ -204,19 +209,25 @@ def test_a_pipeline_that_cannot_be_used_is_refused(pipeline: str, said: str) -> 
 
 
 @pytest.mark.usefixtures("require_gstreamer")
-@pytest.mark.parametrize("url", ["rtmp://cam-7/gate", "rtmps://cam-7/gate"])
-def test_what_gstreamer_does_not_read_names_the_other_backend(url: str) -> None:
-    assert "set its backend to pyav" in str(refusal(settings(url)))
+@pytest.mark.parametrize("kind", ["hls", "fmp4", "rtmp"])
+def test_a_chip_that_fails_is_left_for_software_whatever_fetches_the_stream(kind: Kind, web_content: Content) -> None:
+    from watchline.streams.gstreamer import GStreamerConnection
+
+    register_broken_chip()
+    with web_camera(kind, web_content) as camera:
+        wanted = settings(camera.url(), hardware=Hardware.AUTO)
+        with closing(GStreamerConnection(wanted, {"h264": ("brokenchipdec",)})) as connection:
+            assert follow_on([read_number(connection.read().picture().rgb()) for _ in range(30)])
+            assert "avdec_h264 in software" in connection.backend
+            assert ("pyav" in connection.backend) == (kind != "rtmp")
 
 
 @pytest.mark.usefixtures("require_gstreamer")
-def test_http_that_is_no_mjpeg_names_the_other_backend(server: RtspServer) -> None:
-    from tests.streams.test_connections import mjpeg_server
-
-    with mjpeg_server([], playlist="#EXTM3U\n#EXT-X-TARGETDURATION:1\n") as url:
-        error = refusal(settings(url))
-    assert error.reason is Reason.PROTOCOL
-    assert "set its backend to pyav" in str(error)
+def test_certificate_authorities_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    error = refusal(settings("https://127.0.0.1:1/video.mjpg", tls_authorities=str(tmp_path / "none.pem")))
+    assert error.reason is Reason.TLS
+    assert "none.pem" in str(error)
+    assert "name a PEM file" in str(error)
 
 
 def test_a_reader_that_is_late_loses_packets_up_to_a_keyframe_and_they_are_counted(
