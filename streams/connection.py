@@ -22,7 +22,7 @@ class Arrival:
         pts_s: the stream's own time, seconds, as it stands there; None where there is none.
         sent_at: the camera's wall clock when the picture was taken, UTC seconds; None where it does not tell.
         key: it needs no other picture to be decoded.
-        damaged: the decoder says that parts of it are wrong, or datagrams of it, or of one that it builds on, were lost.
+        damaged: the decoder says that parts of it are wrong, or datagrams of it or of one that it needs were lost.
         picture: makes the pixels; cheap, but not free, so it is called only for pictures that somebody looks at, in
             the thread that reads, before the next `read`.
     """

@@ -238,7 +238,7 @@ class _Clock:
         return now_s
 
 
-def release(packets: Iterator[Packet[VideoStream]]) -> None:
+def release(packets: Iterator[object]) -> None:
     """Frees what PyAV's demuxer holds, before its container is closed.
 
     It is a generator of Cython, and in a build for Python's stable ABI (as the wheels are) these do not end when they

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, cast
 from watchline.streams.lost_datagrams import Doubt, is_key
 
 if TYPE_CHECKING:
-    from av import Packet, VideoCodecContext, VideoFrame, VideoStream
+    from av import Packet, VideoCodecContext, VideoFrame
+    from av.stream import Stream
 
 _TELLER = "rtsp"
 _SIGNS = ("RTP: ", "max delay reached", "jitter buffer full")  # how FFmpeg's words for it begin
@@ -56,7 +57,7 @@ class Losses:
             yield
         self._hear(said)
 
-    def next_packet(self, packets: Iterator[Packet[VideoStream]], codec: str) -> Packet[VideoStream]:
+    def next_packet(self, packets: Iterator[Packet[Stream]], codec: str) -> Packet[Stream]:
         """Waits for the next of `packets`, and remembers whether its picture may be damaged.
 
         FFmpeg gives a packet when it has read the beginning of the one after it. A loss that it tells of meanwhile
