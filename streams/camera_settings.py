@@ -52,6 +52,7 @@ class CameraSettings:
         frozen_after_s: the very same picture for so long counts as a failure; 0 switches that off.
         tls_verify: a certificate must be trusted by this machine and name the host.
         tls_authorities: file of the certificates (PEM) that are trusted; those of this machine where it is empty.
+        weight: its share of turns where not all frames can be taken, 0.1 to 10.
         lossless: nothing is dropped, the source waits; files only.
         pipeline: a GStreamer pipeline of the site's own instead of ours; needs `allow_custom_pipelines` where the
             camera is opened.
@@ -68,6 +69,7 @@ class CameraSettings:
     frozen_after_s: float = 4.0
     tls_verify: bool = True
     tls_authorities: str = ""
+    weight: float = 1.0
     lossless: bool = False
     pipeline: str = field(default="", repr=False)  # may hold a password
 
@@ -77,6 +79,8 @@ class CameraSettings:
             raise UsageError(f"camera {self.camera!r}: want 1 to 80 letters, digits, '.', '_' or '-' as its name")
         if not (math.isfinite(self.fps) and self.fps >= 0):
             raise UsageError(f'camera "{self.camera}": fps {self.fps}: want 0 (all frames) or more')
+        if not 0.1 <= self.weight <= 10:
+            raise UsageError(f'camera "{self.camera}": weight {self.weight}: want 0.1 to 10')
         for name in ("open_timeout_s", "silent_after_s"):
             value = getattr(self, name)
             if not 0.1 <= value <= 600:

@@ -122,6 +122,17 @@ class Ingest:
             self._latest.remove(camera)
             self._reader.let_go(read.key)
 
+    def weigh(self, camera: str, weight: float) -> None:
+        """Gives a camera another share of turns, see `CameraSettings.weight`; it is read on.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        with self._lock:
+            if camera not in self._reads:
+                raise UsageError(f'camera "{camera}": there is none of that name')
+            self._latest.weigh(camera, weight)
+
     def take(self, timeout_s: float) -> Frame | None:
         """Returns the freshest frame of the camera whose turn it is, or None after `timeout_s` or `close()`."""
         frame = self._latest.take(timeout_s)
@@ -194,7 +205,7 @@ class _Here:
         """See `_Reader.read`."""
         ledger = Ledger()
         standing = Standing(settings.camera, ledger, self._listener)
-        outlet = self._latest.add(settings.camera, ledger, lossless=settings.lossless)
+        outlet = self._latest.add(settings.camera, ledger, lossless=settings.lossless, weight=settings.weight)
         camera = Camera(settings, outlet, ledger, self._connect, standing.heard)
         try:
             camera.start()

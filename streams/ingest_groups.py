@@ -80,7 +80,9 @@ class Groups:
             standing = Standing(settings.camera, member.ledger, self._listener)
             # Where a full box would make the reader of a whole group wait, it has a place for every picture that may
             # come: of a lossless camera as many as there is memory, for it is written only where there is a free slot.
-            outlet = self._latest.add(settings.camera, member.ledger, sys.maxsize if settings.lossless else 1)
+            outlet = self._latest.add(
+                settings.camera, member.ledger, sys.maxsize if settings.lossless else 1, weight=settings.weight
+            )
             member.report_to(outlet, standing.heard)
             try:
                 process = self._room()

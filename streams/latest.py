@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import threading
 from collections import deque
 
@@ -10,7 +12,7 @@ from watchline.streams.ledger import Count, Drop, Ledger
 
 
 class Latest:
-    """Hands frames from many cameras to few takers; cameras take turns, so none is starved.
+    """Hands frames from many cameras to few takers; cameras take turns by their weights, so none is starved.
 
     A camera has one place (or `places`), the oldest frame in it makes room for a new one and counts as replaced.
     """
@@ -18,10 +20,14 @@ class Latest:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._boxes: dict[str, _Box] = {}
-        self._turns: deque[str] = deque()  # cameras that have a frame waiting, each once
+        # Cameras that have a frame waiting, each once; the least goes first. Each frame moves its camera back by the
+        # inverse of its weight, so that of two that always wait, one of twice the weight is taken twice as often.
+        self._turns: list[tuple[float, int, str]] = []
+        self._order = itertools.count()
+        self._now = 0.0  # place of the camera that went last: where one that comes anew stands
         self._closed = False
 
-    def add(self, camera: str, ledger: Ledger, places: int = 1, lossless: bool = False) -> Outlet:
+    def add(self, camera: str, ledger: Ledger, places: int = 1, lossless: bool = False, weight: float = 1.0) -> Outlet:
         """Returns where to put the frames of `camera`; they are counted in `ledger`.
 
         Args:
@@ -29,11 +35,12 @@ class Latest:
             ledger: of that camera.
             places: frames that may wait.
             lossless: a full box makes `put` wait instead of replacing.
+            weight: how often it is its turn, where all always have a frame waiting.
         """
         with self._changed:
             if camera in self._boxes:
                 raise ValueError(f"camera {camera!r}: added twice")
-            self._boxes[camera] = box = _Box(ledger, places, lossless)
+            self._boxes[camera] = box = _Box(ledger, places, lossless, weight)
         return Outlet(self, camera, box)
 
     def remove(self, camera: str) -> None:
@@ -43,13 +50,19 @@ class Latest:
             if box is None:
                 return
             self._remove(box)
-            self._turns = deque(name for name in self._turns if name != camera)
+            self._turns = [turn for turn in self._turns if turn[2] != camera]
+            heapq.heapify(self._turns)
             self._changed.notify_all()
 
     def _remove(self, box: _Box) -> None:
         box.removed = True
         box.ledger.drop(Drop.STOPPED, len(box.frames))
         box.frames.clear()
+
+    def weigh(self, camera: str, weight: float) -> None:
+        """Gives a camera that was added another weight."""
+        with self._changed:
+            self._boxes[camera].weight = weight
 
     def put(self, camera: str, box: _Box, frame: Frame) -> None:
         """See `Outlet.put`."""
@@ -63,7 +76,7 @@ class Latest:
                 box.frames.popleft()
                 box.ledger.drop(Drop.REPLACED)
             elif not box.frames:
-                self._turns.append(camera)
+                self._line_up(camera, box)
             box.frames.append(frame)
             self._changed.notify_all()
 
@@ -72,15 +85,20 @@ class Latest:
         with self._changed:
             if not self._changed.wait_for(lambda: self._turns or self._closed, timeout_s) or not self._turns:
                 return None
-            camera = self._turns.popleft()
+            self._now, _, camera = heapq.heappop(self._turns)
             box = self._boxes[camera]
+            box.place = self._now + 1 / box.weight
             frame = box.frames.popleft()
             box.ledger.add(Count.DELIVERED)
             if box.frames:
-                self._turns.append(camera)
+                self._line_up(camera, box)
             if box.lossless:
                 self._changed.notify_all()
             return frame
+
+    def _line_up(self, camera: str, box: _Box) -> None:
+        box.place = max(box.place, self._now)  # what it did not use while it had nothing is not made up for
+        heapq.heappush(self._turns, (box.place, next(self._order), camera))
 
     def lose(self, box: _Box, reason: Drop) -> None:
         """See `Outlet.lose`."""
@@ -101,7 +119,9 @@ class Latest:
 class _Box:
     """The frames of one camera that wait, oldest first."""
 
-    def __init__(self, ledger: Ledger, places: int, lossless: bool) -> None:
+    def __init__(self, ledger: Ledger, places: int, lossless: bool, weight: float) -> None:
+        self.weight = weight
+        self.place = 0.0
         self.ledger = ledger
         self.places = places
         self.lossless = lossless

@@ -131,3 +131,46 @@ def test_every_frame_is_delivered_dropped_or_in_flight(steps: list[str], places:
             assert 0 <= ledger.in_flight <= (0 if removed and name == "a" else places)
             assert ledger[Count.DELIVERED] == len(taken[name])
             assert taken[name] == sorted(set(taken[name]))
+
+
+def test_where_all_wait_a_camera_of_twice_the_weight_is_taken_twice_as_often() -> None:
+    latest = Latest()
+    outlets = {name: latest.add(name, Ledger(), weight=weight) for name, weight in (("a", 1.0), ("b", 2.0), ("c", 0.5))}
+    taken = []
+    for sequence in range(70):
+        for name, outlet in outlets.items():
+            outlet.put(make_frame(sequence, camera=name))
+        frame = latest.take(0)
+        assert frame is not None
+        taken.append(frame.camera)
+    assert {name: taken.count(name) for name in outlets} == {"a": 20, "b": 40, "c": 10}
+
+
+def test_a_camera_that_was_silent_does_not_make_up_for_it() -> None:
+    latest = Latest()
+    busy, silent = (latest.add(name, Ledger()) for name in ("busy", "silent"))
+    for sequence in range(50):
+        busy.put(make_frame(sequence, camera="busy"))
+        latest.take(0)
+    taken = []
+    for sequence in range(10):
+        busy.put(make_frame(sequence, camera="busy"))
+        silent.put(make_frame(sequence, camera="silent"))
+        frame = latest.take(0)
+        assert frame is not None
+        taken.append(frame.camera)
+    assert taken.count("silent") == 5
+
+
+def test_a_weight_may_change_while_frames_wait() -> None:
+    latest = Latest()
+    outlets = {name: latest.add(name, Ledger()) for name in "ab"}
+    latest.weigh("b", 3.0)
+    taken = []
+    for sequence in range(40):
+        for name, outlet in outlets.items():
+            outlet.put(make_frame(sequence, camera=name))
+        frame = latest.take(0)
+        assert frame is not None
+        taken.append(frame.camera)
+    assert taken.count("b") == pytest.approx(30, abs=1)
