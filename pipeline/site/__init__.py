@@ -1,0 +1,1 @@
+"""What a site is told: one YAML file, read with care, and what a changed one means."""
