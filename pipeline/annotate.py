@@ -101,7 +101,15 @@ class Annotator:
         self._trail_s = trail_s
         self._trails: dict[int, deque[tuple[float, float, float]]] = {}  # track id -> pts_s, x, y of the foot point
 
-    def draw(self, rgb: U8, tracks: Tracks, pts_s: float, findings: Findings = _NOTHING, out: U8 | None = None) -> U8:
+    def draw(
+        self,
+        rgb: U8,
+        tracks: Tracks,
+        pts_s: float,
+        findings: Findings = _NOTHING,
+        out: U8 | None = None,
+        time_text: str = "",
+    ) -> U8:
         """Returns the picture with the tracks drawn on it.
 
         Args:
@@ -111,6 +119,7 @@ class Annotator:
             findings: of the frame; poses, landmarks, masks and faces are drawn too.
             out: (H, W, 3) uint8 to draw on, overwritten whole; where it has not the size of `rgb`, or none is given,
                 a new one is made.
+            time_text: the time as it is written on the picture; that of `pts_s` where left out.
 
         Returns:
             (H, W, 3) uint8.
@@ -119,7 +128,7 @@ class Annotator:
         np.copyto(canvas, rgb)
         height, width = canvas.shape[:2]
         pen = _Pen.for_picture(height, width)
-        taken = [self._draw_corner(canvas, tracks, pts_s, pen)]
+        taken = [self._draw_corner(canvas, tracks, time_text or clock_text(pts_s), pen)]
         self._remember(tracks, pts_s)
         draw_faces(canvas, findings.free_faces(tracks.detection), _NOBODYS, pen.line)
         near_last = np.argsort(tracks.xyxy[:, 3], kind="stable")  # nearer people stand lower and cover farther ones
@@ -171,10 +180,10 @@ class Annotator:
         for start, end, tint in zip(points[:-1], points[1:], tints, strict=True):
             cv2.line(canvas, start, end, tint, pen.line + 1, cv2.LINE_AA)
 
-    def _draw_corner(self, canvas: U8, tracks: Tracks, pts_s: float, pen: _Pen) -> Rect:
+    def _draw_corner(self, canvas: U8, tracks: Tracks, time_text: str, pen: _Pen) -> Rect:
         """Draws the time and the number of people at the top left; returns the place taken."""
         people = sum(self._labels[class_id] == "person" for class_id in tracks.class_id[tracks.seen].tolist())
-        text = f"{clock_text(pts_s)}   {people} {'person' if people == 1 else 'people'}"
+        text = f"{time_text}   {people} {'person' if people == 1 else 'people'}"
         text_width, text_height = _text_size(text, pen)
         margin = 2 * pen.pad
         rect = (margin, margin, margin + text_width + 4 * pen.pad, margin + text_height + 3 * pen.pad)

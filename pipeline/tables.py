@@ -45,6 +45,27 @@ class Tally:
         self.without_track += int((counts & ~np.isin(owner, tracked[tracked >= 0])).sum())
 
 
+def track_rows(tracks: Tracks, labels: Sequence[str]) -> list[dict[str, object]]:
+    """Returns each track as programs read it: boxes to a thousandth of a pixel, scores to a millionth.
+
+    Args:
+        tracks: of one frame; may be empty.
+        labels: class names; `tracks.class_id` indexes them.
+    """
+    # Numbers out of arrays one by one, a dozen a track, would take longer than all the rest.
+    columns = (a.tolist() for a in (tracks.track_id, tracks.class_id, tracks.state, tracks.score, tracks.xyxy))
+    return [
+        {
+            "track_id": track_id,
+            "class": labels[class_id],
+            "score": round(score, 6),
+            "xyxy": [round(value, 3) for value in box],
+            "state": _STATES[state],
+        }
+        for track_id, class_id, state, score, box in zip(*columns, strict=True)
+    ]
+
+
 class Tables:
     """A `Sink` that writes a line a processed frame.
 
@@ -86,31 +107,24 @@ class Tables:
         """Writes one frame's lines."""
         self._count(findings, tracks)
         head = {"frame": frame.sequence, "pts_s": round(frame.pts_s, 6)}
-        # Numbers out of arrays one by one, a dozen a track, would be most of this thread's work.
-        columns = [a.tolist() for a in (tracks.track_id, tracks.class_id, tracks.state, tracks.detection, tracks.score)]
         rows = [
-            {
-                "track_id": track_id,
-                "class": self._labels[class_id],
-                "score": round(score, 6),
-                "xyxy": [round(value, 3) for value in box],
-                "state": _STATES[state],
-                **_shapes(findings, detection, frame),
-            }
-            for track_id, class_id, state, detection, score, box in zip(*columns, tracks.xyxy.tolist(), strict=True)
+            {**row, **_shapes(findings, detection, frame)}
+            for row, detection in zip(track_rows(tracks, self._labels), tracks.detection.tolist(), strict=True)
         ]
-        self._tracks.write(_line({**head, "tracks": rows, **_free_faces(findings, tracks.detection)}))
+        self._tracks.write(json_line({**head, "tracks": rows, **_free_faces(findings, tracks.detection)}))
         boxes = xyxy_to_tlwh(tracks.xyxy).tolist()
         self._mot.write(
             *(
                 f"{frame.sequence + 1},{track_id},{x:.3f},{y:.3f},{w:.3f},{h:.3f},{score:.6f},-1,-1,-1"
-                for track_id, score, (x, y, w, h) in zip(columns[0], columns[-1], boxes, strict=True)
+                for track_id, score, (x, y, w, h) in zip(
+                    tracks.track_id.tolist(), tracks.score.tolist(), boxes, strict=True
+                )
             )
         )
         if self._detections:
             kept = np.flatnonzero(findings.detections.score >= self._least_score).astype(np.int32)
             found = self._found(findings, kept, frame)
-            self._detections.write(_line({**head, "detections": found, **_free_faces(findings, kept)}))
+            self._detections.write(json_line({**head, "detections": found, **_free_faces(findings, kept)}))
 
     def _count(self, findings: Findings, tracks: Tracks) -> None:
         first = findings.detections
@@ -179,7 +193,8 @@ def _shape(detections: Detections, row: int, frame: Frame) -> dict[str, object]:
     return {}
 
 
-def _line(record: dict[str, object]) -> str:
+def json_line(record: dict[str, object]) -> str:
+    """Returns `record` as one line, without a line end."""
     return json.dumps(record, separators=(",", ":"))
 
 

@@ -53,7 +53,8 @@ class TrackerState:
         live = self.live.copy()
         if len(live):
             for name in (name for name in live.dtype.names or () if name.endswith("_s")):
-                live[name] += now_s - self.now_s
+                # No time may round to later than now: `rows_for` would take that for damage.
+                live[name] = np.minimum(live[name] + (now_s - self.now_s), now_s)
         return type(self)(self.tracker, now_s if self.now_s > -math.inf else self.now_s, self.next_id, live)
 
     def to_bytes(self) -> bytes:

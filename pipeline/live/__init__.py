@@ -1,0 +1,1 @@
+"""Live cameras through shared detectors, a tracker each."""
