@@ -1,0 +1,82 @@
+"""What is told beside the graph: numbers that the journal, the viewing and the configuration keep."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from watchline.pipeline.live.status import GraphStatus
+
+
+@dataclass(frozen=True, slots=True)
+class JournalFacts:
+    """The journal of tracks and the disk that it lies on.
+
+    Attributes:
+        lines: written since the start.
+        lost: lines that were not written, by reason, zeros included.
+        waiting: lines not yet written.
+        kept_bytes: of all its files.
+        failing: lines are refused now.
+        free_bytes: left on the disk; None where it does not say.
+        reserved_bytes: what the site wants to be left there.
+    """
+
+    lines: int = 0
+    lost: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    waiting: int = 0
+    kept_bytes: int = 0
+    failing: bool = False
+    free_bytes: int | None = None
+    reserved_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFacts:
+    """How often the configuration was read again.
+
+    Attributes:
+        ok: times that it was taken.
+        refused: times that it was wrong, so that the one before it runs on.
+        last_ok: the last one was taken; true before the first.
+        last_at: when the configuration that runs was taken, UTC seconds since 1970.
+    """
+
+    ok: int = 0
+    refused: int = 0
+    last_ok: bool = True
+    last_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What runs.
+
+    Attributes:
+        version: of watchline.
+        python: version of the interpreter.
+    """
+
+    version: str
+    python: str = field(default_factory=platform.python_version)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Where each number comes from; every call returns at once and may come from any thread.
+
+    Attributes:
+        status: of the graph.
+        build: what runs.
+        journal: of the journal and its disk.
+        reloads: of the configuration.
+        viewers: how many look at live pictures now.
+    """
+
+    status: Callable[[], GraphStatus]
+    build: Build
+    journal: Callable[[], JournalFacts] = JournalFacts
+    reloads: Callable[[], ReloadFacts] = ReloadFacts
+    viewers: Callable[[], int] = lambda: 0

@@ -1,0 +1,1 @@
+"""What a running site shows over HTTP; everything here only reads."""
