@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
-from watchline.pipeline.cli import evaluate, models, streams
+from watchline.pipeline.cli import config, dashboards, evaluate, models, streams
+from watchline.pipeline.cli.check import check
+from watchline.pipeline.cli.deploying import deploy
 from watchline.pipeline.cli.doctor import doctor
 from watchline.pipeline.cli.run import run
+from watchline.pipeline.cli.serve import serve
 from watchline.pipeline.cli.track import track
 
 app = typer.Typer(
@@ -21,7 +24,12 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("track")(track)
+app.command("serve")(serve)
+app.command("check")(check)
+app.command("deploy")(deploy)
 app.command("doctor")(doctor)
+app.add_typer(config.app, name="config")
+app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(streams.app, name="streams")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="eval")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
@@ -18,37 +15,14 @@ import typer
 from watchline.detectors.catalog import Catalog, Kind
 from watchline.detectors.fetch import State, default_cache, state
 from watchline.detectors.runtime import load_onnxruntime
+from watchline.pipeline.checks import Check, Health, guarded
+from watchline.pipeline.cli.checks import tell
 from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.summary import versions
 from watchline.streams.errors import ModelError
 
 _LEAST_MEMORY_BYTES = 500_000_000  # a run on one 1080p file peaks at about half of this
 _LEAST_DISK_BYTES = 1_000_000_000
-
-
-class Health(StrEnum):
-    """How a thing is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was looked at, what was found, and what mends it.
-
-    Attributes:
-        name: the thing.
-        health: how it is.
-        found: what was found.
-        mend: what to do; "" where all is well.
-    """
-
-    name: str
-    health: Health
-    found: str
-    mend: str = ""
 
 
 def doctor(
@@ -58,39 +32,7 @@ def doctor(
 
     Ends with exit status 1 if something must be mended before watchline can work.
     """
-    checks = [_guarded(name, check) for name, check in _CHECKS.items()]
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        _show(checks)
-    if any(check.health is Health.FAIL for check in checks):
-        raise typer.Exit(1)
-
-
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """Returns what `check` found; that it broke is a finding too, and must not hide the others."""
-    try:
-        return check()
-    except Exception as error:  # noqa: BLE001  # told as the check's own failure
-        return Check(name, Health.FAIL, f"{type(error).__name__}: {error}", "see what the message names")
-
-
-def _show(checks: list[Check]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    marks = {Health.OK: ("ok", "green"), Health.WARN: ("warn", "yellow"), Health.FAIL: ("FAIL", "bold red")}
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in checks:
-        found = Text(check.found)
-        if check.mend:
-            found.append(f"\n-> {check.mend}", "italic")
-        table.add_row(Text(*marks[check.health]), check.name, found)
-    Console(highlight=False).print(table)
+    tell([guarded(name, check) for name, check in _CHECKS.items()], as_json)
 
 
 def _python() -> Check:

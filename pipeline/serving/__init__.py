@@ -1,0 +1,1 @@
+"""The daemon: a site's file in, live cameras analysed day and night."""

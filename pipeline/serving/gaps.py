@@ -1,0 +1,55 @@
+"""Times in which a camera was not seen: begun and ended by its changes of state, kept in the journal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from watchline.streams.camera import CameraEvent, CameraState
+
+_BLIND = (CameraState.OFFLINE, CameraState.FROZEN)
+
+
+class GapRecord(Protocol):
+    """Keeps gaps."""
+
+    def gap(self, camera: str, from_s: float, to_s: float, reason: str) -> None:
+        """Keeps that a camera was not seen between two times, UTC seconds since 1970; must not wait."""
+
+
+class Gaps:
+    """A listener of cameras' states that records each gap once it is over, and those still open at the end.
+
+    The length of a gap is measured by the monotonic clock: setting the wall clock makes none longer. Safe to share
+    between threads.
+    """
+
+    def __init__(self, record: GapRecord, clock: Callable[[], float] = time.time) -> None:
+        self._record = record
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[float, str]] = {}  # since when, monotonic, and why
+
+    def heard(self, event: CameraEvent) -> None:
+        """Takes a change of state."""
+        with self._lock:
+            if event.state in _BLIND:
+                self._open.setdefault(event.camera, (event.at_s, str(event.reason or event.state)))
+                return
+            ended = event.state in (CameraState.LIVE, CameraState.STOPPED)
+            gap = self._open.pop(event.camera, None) if ended else None
+        if gap is not None:
+            self._tell(event.camera, *gap, event.at_s)
+
+    def close(self) -> None:
+        """Records the gaps that are still open."""
+        with self._lock:
+            still, self._open = self._open, {}
+        for camera, (since_s, reason) in still.items():
+            self._tell(camera, since_s, reason, time.monotonic())
+
+    def _tell(self, camera: str, since_s: float, reason: str, until_s: float) -> None:
+        wall_s = self._clock() - time.monotonic()
+        self._record.gap(camera, wall_s + since_s, wall_s + until_s, reason)

@@ -1,0 +1,92 @@
+"""From the models of a site to detectors that the live graph opens, also anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from watchline.detectors.catalog import Entry
+from watchline.detectors.engine import Engine
+from watchline.detectors.isolated_engine import IsolatedEngine, can_isolate
+from watchline.detectors.network import DetectorOptions, NetworkDetector
+from watchline.detectors.opening import engines_folder, open_engine
+from watchline.pipeline.live.graph import ModelSettings
+from watchline.pipeline.live.pool import Network, Opened
+from watchline.pipeline.machine import usable_cpus
+from watchline.pipeline.model import Model, load_model
+from watchline.pipeline.site.site import Model as SiteModel
+from watchline.streams.errors import ModelError
+
+FAINT = 0.1  # a track lives on by detections too faint to begin one
+_GPU_BATCH = 8
+_GPU_WORKERS = 2  # one prepares a batch while the other's is on the device
+_USUAL_SIZE = (1080, 1920)  # height and width of frames that engines are warmed up for
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Finds and opens the networks of a site.
+
+    Attributes:
+        cache: folder of models.
+        obtain: brings the file of a catalog entry.
+    """
+
+    cache: Path
+    obtain: Callable[[Entry], Path]
+
+    def settings(self, name: str, wanted: SiteModel) -> ModelSettings:
+        """Returns what the graph needs to run the model that a site calls `name`.
+
+        Raises:
+            ModelError: it cannot be had, trusted or imported, or is another than the site says.
+            UsageError: there is none of that name.
+        """
+        model = self._found(name, wanted)
+        workers = wanted.workers or usable_cpus()
+
+        def open_detector() -> Opened:
+            engine = self._engine(name, model, wanted, workers)
+            iou = engine.card.iou if wanted.iou is None else wanted.iou
+            detector = NetworkDetector(engine, DetectorOptions(min(wanted.conf, FAINT), iou, wanted.imgsz))
+            batch = partial(_batch, engine, wanted.batch)
+            at_once = _at_once(engine, wanted.workers)
+            detector.warm_up(*_USUAL_SIZE, at_once, batch())
+            return Opened(detector, lambda: engine.info, getattr(engine, "close", _nothing), at_once, batch)
+
+        return ModelSettings(Network(name, wanted.model, model.sha256), open_detector)
+
+    def _found(self, name: str, wanted: SiteModel) -> Model:
+        model = load_model(wanted.model, self.cache, self.obtain)
+        if wanted.sha256 and model.sha256 != wanted.sha256:
+            raise ModelError(
+                f'model "{name}": {wanted.model} has SHA-256 {model.sha256}, the site wants {wanted.sha256}; put the '
+                "right file there, or write down the new number once you trust it"
+            )
+        return model
+
+    def _engine(self, name: str, model: Model, wanted: SiteModel, workers: int) -> Engine:
+        engines = engines_folder(self.cache)
+        isolate = can_isolate() if wanted.isolate is None else wanted.isolate
+        if isolate:
+            return IsolatedEngine(model.onnx, wanted.device, wanted.family, workers, engines, name=name)
+        return open_engine(model.onnx, wanted.device, wanted.family, workers, engines)
+
+
+def _at_once(engine: Engine, wanted: int) -> int:
+    """Returns how many batches are under way at once: on a CPU one a processor, and one prepared meanwhile."""
+    if wanted:
+        return wanted
+    info = engine.info
+    return _GPU_WORKERS if info.device != "cpu" else usable_cpus() + info.own_threads
+
+
+def _batch(engine: Engine, wanted: int) -> int:
+    """Returns how many frames share a batch: on a CPU one, for more would cost as much a frame, and delay."""
+    return 1 if engine.info.device == "cpu" else wanted or _GPU_BATCH
+
+
+def _nothing() -> None:
+    """Closes an engine that holds nothing."""
