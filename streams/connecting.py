@@ -57,6 +57,11 @@ def open_connection(settings: CameraSettings, *, allow_custom_pipelines: bool = 
     return LibavConnection(settings)
 
 
+def open_trusted(settings: CameraSettings) -> Connection:
+    """Returns a connection as `open_connection` does, to a camera whose settings may hold a pipeline of its own."""
+    return open_connection(settings, allow_custom_pipelines=True)
+
+
 def _load_av() -> None:
     """Loads PyAV, whose modules import each other: of two threads that begin together one would see half of it."""
     with _LOADING:

@@ -15,9 +15,8 @@ from watchline.pipeline.checks import Check, Health, guarded
 from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.serving.clock import check_clock
 from watchline.pipeline.serving.networks import Networks
-from watchline.pipeline.site.settings import camera_settings, ingest_settings
+from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings
 from watchline.pipeline.site.site import Camera, Site
-from watchline.streams.connecting import open_connection
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.failure import CameraError
 from watchline.streams.probe import probe
@@ -147,9 +146,8 @@ def _cameras(site: Site) -> Iterator[Check]:
 def _camera(site: Site, camera: Camera) -> Check:
     name = f"camera {camera.id}"
     settings = camera_settings(site, camera)
-    allowed = site.ingest.allow_custom_pipelines
     try:
-        found = probe(settings, _LOOK_S, partial(open_connection, allow_custom_pipelines=allowed))
+        found = probe(settings, _LOOK_S, connector(site.ingest))
     except CameraError as error:
         return Check(name, Health.FAIL, settings.address.redact(f"{error.reason}: {error}"), "")
     except UsageError as error:

@@ -18,7 +18,7 @@ from watchline.pipeline.serving.outputs import Outputs
 from watchline.pipeline.serving.site_file import SiteFile
 from watchline.pipeline.site.changes import Changes, changes
 from watchline.pipeline.site.loading import load_site
-from watchline.pipeline.site.settings import camera_settings, ingest_settings, tracker_choice
+from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings, tracker_choice
 from watchline.pipeline.site.site import Camera, Site
 from watchline.streams.camera import CameraEvent, CameraState
 from watchline.streams.errors import WatchlineError
@@ -79,7 +79,7 @@ class Daemon:
         self._outputs = Outputs(self._site, self._status)
         self._gaps = Gaps(self._outputs.journal)
         try:
-            self._graph = LiveGraph(ingest_settings(self._site.ingest), self._gaps.heard)
+            self._graph = LiveGraph(ingest_settings(self._site.ingest), self._gaps.heard, connector(self._site.ingest))
             try:
                 for name in self._site.models:
                     self._graph.put(name, self._prepare(self._site, name))

@@ -11,6 +11,8 @@ from watchline.pipeline.site.site import Camera, Ingest, Site
 from watchline.pipeline.site.tracking import choice_of
 from watchline.streams.address import Address
 from watchline.streams.camera_settings import CameraSettings
+from watchline.streams.connecting import open_connection, open_trusted
+from watchline.streams.connection import Connect
 from watchline.streams.ingest_settings import IngestSettings
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ def camera_settings(
 def tracker_choice(camera: Camera) -> TrackerChoice:
     """Returns which tracker follows the objects of `camera`."""
     return choice_of(camera.tracker)
+
+
+def connector(ingest: Ingest) -> Connect:
+    """Returns what opens connections; a function of a module, for other processes to import."""
+    return open_trusted if ingest.allow_custom_pipelines else open_connection
 
 
 def ingest_settings(ingest: Ingest) -> IngestSettings:

@@ -256,3 +256,12 @@ def test_a_site_with_a_token_asks_for_it_but_where_the_file_says_otherwise(
         daemon.start()
         assert daemon.get("/healthz")[0] == 200
         assert daemon.get("/metrics")[0] == 401
+
+
+@pytest.mark.usefixtures("require_gstreamer")
+def test_a_pipeline_of_the_sites_own_runs_where_the_site_allows_it(site: dict[str, Any], tmp_path: Path) -> None:
+    pipeline = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=10/1"
+    camera = {"id": "own", "url": "rtsp://127.0.0.1:9/none", "pipeline": f"{pipeline} ! appsink name=out"}
+    ingest = {"group_size": 1, "allow_custom_pipelines": True}
+    with DaemonProcess(tmp_path, {**site, "cameras": [camera], "ingest": ingest}) as daemon:
+        daemon.wait(lambda: daemon.cameras()["own"]["processed"] > 3)
