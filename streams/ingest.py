@@ -23,6 +23,7 @@ from watchline.streams.ingest_settings import IngestSettings
 from watchline.streams.ingest_status import SAMPLE_S, CameraStatus, Standing
 from watchline.streams.latest import Latest
 from watchline.streams.ledger import Ledger
+from watchline.streams.source import SourceInfo
 
 _MOST_LEAVING = 32  # cameras that were removed and have not ended yet
 _LEAVING_S = 3.0  # for which a new one waits for them
@@ -148,6 +149,11 @@ class Ingest:
                 camera: replace(read.standing.status(), process=self._reader.process_of(read.key))
                 for camera, read in self._reads.items()
             }
+
+    def info(self, camera: str) -> SourceInfo | None:
+        """Returns what the stream of a camera says of itself; None before it was live, and where there is none."""
+        read = self._reads.get(camera)
+        return read.standing.status().info if read is not None else None
 
     def close(self) -> None:
         """Ends all cameras and processes, within two seconds; frames that were taken stay valid. Safe to call twice."""

@@ -210,8 +210,8 @@ class LiveGraph:
 
     def _interval_s(self, settings: LaneSettings) -> float:
         """Returns the usual time between two analysed frames of a camera whose first frame is there, seconds."""
-        status = self._section(settings.model).ingest.status().get(settings.camera.camera)
-        own_fps = status.info.fps if status is not None and status.info is not None else FALLBACK_FPS
+        info = self._section(settings.model).ingest.info(settings.camera.camera)
+        own_fps = info.fps if info is not None else FALLBACK_FPS
         wanted = settings.camera.fps or math.inf
         return 1 / min(own_fps, wanted)
 
