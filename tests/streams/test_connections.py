@@ -224,9 +224,10 @@ def test_pictures_that_cannot_be_decoded_are_told(server: RtspServer, record: Re
 
 def test_a_change_of_size_is_followed(server: RtspServer, record: Record, backend: Backend) -> None:
     server.add("/gate", record(SMALL), shared=False)
+    larger = record(Scene(width=480, height=360, frames=250))  # drawn before: the connection would fall silent meanwhile
     with closing(open_connection(settings(server.url("/gate"), backend))) as connection:
         read(connection, 5)
-        server.change("/gate", record(Scene(width=480, height=360, frames=250)))
+        server.change("/gate", larger)
         seen = read(connection, 40)
         assert (connection.info.width, connection.info.height) == (480, 360)
     assert (seen[-1].picture.width, seen[-1].picture.height) == (480, 360)
@@ -265,7 +266,8 @@ def test_both_backends_give_the_same_planes_and_the_same_rgb(
 
 
 def test_thirty_connections_leave_nothing_behind(server: RtspServer, record: Record, backend: Backend) -> None:
-    server.add("/gate", record(Scene(frames=50)))
+    # A medium each: one that is shared ends with its last client, and a new one may meet its end.
+    server.add("/gate", record(Scene(frames=50)), shared=False)
 
     for _ in range(5):
         watch(server.url("/gate"), backend, 1)
