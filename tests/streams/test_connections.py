@@ -224,7 +224,7 @@ def test_pictures_that_cannot_be_decoded_are_told(server: RtspServer, record: Re
 
 def test_a_change_of_size_is_followed(server: RtspServer, record: Record, backend: Backend) -> None:
     server.add("/gate", record(SMALL), shared=False)
-    larger = record(Scene(width=480, height=360, frames=250))  # drawn before: the connection would fall silent meanwhile
+    larger = record(Scene(width=480, height=360, frames=250))  # drawn before: the stream is read meanwhile
     with closing(open_connection(settings(server.url("/gate"), backend))) as connection:
         read(connection, 5)
         server.change("/gate", larger)
