@@ -18,6 +18,7 @@ from watchline.streams.source import SourceInfo
 _log = logging.getLogger(__name__)
 
 SAMPLE_S = 1.0
+_TELL_AGAIN_S = 3600.0
 _SAMPLES = 6  # rates are means over the last five seconds
 
 
@@ -114,11 +115,11 @@ class CameraStatus:
     process: int | None = None
 
 
-def _tell(event: CameraEvent) -> None:
-    """Logs a change of state: what an operator must act on as a warning."""
+def _tell(event: CameraEvent, told: bool) -> None:
+    """Logs a change of state: what an operator must act on as a warning, unless that was told a while ago."""
     if event.state in (CameraState.OFFLINE, CameraState.FROZEN):
         again = f"; next try in {event.retry_s:.1f} s" if event.retry_s else ""
-        _log.warning("%s: %s%s", event.reason, event.sentence, again)
+        _log.log(logging.DEBUG if told else logging.WARNING, "%s: %s%s", event.reason, event.sentence, again)
     else:
         _log.info('camera "%s": %s%s', event.camera, event.state, f", {event.sentence}" if event.sentence else "")
 
@@ -135,6 +136,7 @@ class Standing:
         self._reason: Reason | None = None
         self._sentence = ""
         self._failed: tuple[Reason, float] | None = None  # why, and when (monotonic)
+        self._told: tuple[Reason, float] | None = None  # what was logged as a warning, and when (monotonic)
         self._info: SourceInfo | None = None
         self._backend = ""
         self._reconnects: Counter[Reason] = Counter()
@@ -154,8 +156,20 @@ class Standing:
             elif event.state is not CameraState.CONNECTING:  # which says nothing new of why there is no picture
                 self._reason, self._sentence = event.reason, event.sentence
             self._event = event
-        _tell(event)
+            told = self._was_told(event)
+        _tell(event, told)
         self._listener(event)
+
+    def _was_told(self, event: CameraEvent) -> bool:
+        """Returns whether the same was told within the hour: a camera may be away, and tried, for days."""
+        if event.reason is None:
+            if event.state is CameraState.LIVE:
+                self._told = None
+            return False
+        told = self._told is not None and self._told[0] is event.reason and event.at_s - self._told[1] < _TELL_AGAIN_S
+        if not told:
+            self._told = event.reason, event.at_s
+        return told
 
     def delivered(self, frame: Frame) -> None:
         """Takes note of a frame that was just handed to whoever analyses."""

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _UNFINISHED = 3
 _AT_ONCE = 130
 _END_S = 10.0  # from SIGTERM on; what hangs then is left
+_HEED_S = 0.1
 
 
 def serve(
@@ -60,35 +62,42 @@ def serve(
 
 
 def _heed() -> Asked:
-    """Returns what signals ask for from now on."""
+    """Returns what signals ask for from now on; their handlers take no lock, for the thread below may hold it."""
     from watchline.pipeline.serving.daemon import Asked
 
-    asked = Asked(threading.Event(), threading.Event())
+    asked = Asked()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        if asked.stop.is_set():
+        if asked.stop:
             os._exit(_AT_ONCE)
-        asked.stop.set()
-        guard = threading.Timer(_END_S, os._exit, (_UNFINISHED,))
-        guard.daemon = True
-        guard.start()
+        asked.stop = True
+
+    def reload(_signal: int, _frame: FrameType | None) -> None:
+        asked.reload = True
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: asked.reload.set())
+        signal.signal(signal.SIGHUP, reload)
+    threading.Thread(target=_guard, args=(asked,), name="guard", daemon=True).start()
     return asked
+
+
+def _guard(asked: Asked) -> None:
+    """Ends this process where the end takes too long."""
+    while not asked.stop:
+        time.sleep(_HEED_S)
+    time.sleep(_END_S)
+    os._exit(_UNFINISHED)
 
 
 def _log_to_stderr(verbose: bool) -> None:
     """Logs lines without credentials; the journal of the system stamps its own times."""
-    from watchline.streams.redact import RedactingFormatter
+    from watchline.pipeline.serving.logs import LogWriter
 
     own_times = "JOURNAL_STREAM" in os.environ
-    handler = logging.StreamHandler(sys.stderr)
     when = "" if own_times else "%(asctime)s "
-    handler.setFormatter(RedactingFormatter(logging.Formatter(f"{when}%(levelname)s %(message)s")))
     root = logging.getLogger()
-    root.addHandler(handler)
+    root.addHandler(LogWriter(sys.stderr, f"{when}%(levelname)s %(message)s"))
     root.setLevel(logging.WARNING)
     logging.getLogger("watchline").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -49,6 +49,7 @@ class Collector:
         self._taken_s: deque[float] = deque(maxlen=_RATE_OVER)
         self._passed = threading.Condition()
         self._passes = 0
+        self.passed_s = time.monotonic()  # when a gathering ended last
         self._closed = False
 
     def next(self) -> list[Turn] | None:
@@ -108,4 +109,5 @@ class Collector:
     def _pass(self) -> None:
         with self._passed:
             self._passes += 1
+            self.passed_s = time.monotonic()
             self._passed.notify_all()

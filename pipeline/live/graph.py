@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -98,8 +99,9 @@ class LiveGraph:
     def drop(self, name: str) -> None:
         """Ends a model that no camera uses any more."""
         with self._lock:
-            section = self._sections.pop(name)
-        section.close(_LEAVE_S)
+            section = self._sections.pop(name, None)
+        if section is not None:
+            section.close(_LEAVE_S)
 
     def labels(self, model: str) -> tuple[str, ...]:
         """Returns the class names of a model."""
@@ -125,7 +127,7 @@ class LiveGraph:
             CameraError: the system gives no memory, descriptor or thread for it.
         """
         section, name = self._section(settings.model), settings.camera.camera
-        _check_classes(settings, section.labels)
+        check_classes(settings, section.labels)
 
         def build(frame: Frame) -> Tracker:
             tracker = build_tracker(settings.tracker, self._interval_s(settings), settings.conf, ids)
@@ -152,28 +154,37 @@ class LiveGraph:
         """
         with self._lock:
             lane, section = self._lane(settings.camera.camera), self._section(settings.model)
-            _check_classes(settings, section.labels)
+            check_classes(settings, section.labels)
             section.ingest.weigh(settings.camera.camera, settings.camera.weight)
             lane.change(settings)
 
-    def remove(self, camera: str) -> Lane:
-        """Ends a camera; returns its lane, which may still track what is under way.
+    def remove(self, *cameras: str) -> list[Lane]:
+        """Ends cameras; returns their lanes, which may still track what is under way.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is none of such a name; then none is ended.
         """
         with self._lock:
-            lane = self._lane(camera)
-            section = self._section(lane.settings.model)
-            section.ingest.remove(camera)
+            lanes = [self._lane(camera) for camera in cameras]
+            sections = {lane.settings.model: self._section(lane.settings.model) for lane in lanes}
+            for lane in lanes:
+                sections[lane.settings.model].ingest.remove(lane.settings.camera.camera)
+        for section in sections.values():
             section.collector.settle()
-            del self._lanes[camera]
-            return lane
+        with self._lock:
+            for camera in cameras:
+                del self._lanes[camera]
+        return lanes
 
     def lanes(self) -> dict[str, Lane]:
         """Returns the lanes of all cameras, by name."""
         with self._lock:
             return dict(self._lanes)
+
+    def stuck(self, bound_s: float) -> tuple[str, ...]:
+        """Returns the models whose workers have done nothing for `bound_s`, though they should have."""
+        with self._lock:
+            return tuple(name for name, section in self._sections.items() if section.pool.advanced_s > bound_s)
 
     def status(self) -> GraphStatus:
         """Returns how everything stands."""
@@ -195,7 +206,10 @@ class LiveGraph:
         """Ends everything; frames that were taken are finished if `drain_s` allows it. Returns whether all were."""
         with self._lock:
             sections = list(self._sections.values())
-        ended = [section.close(drain_s) for section in sections]
+        until_s = time.monotonic() + drain_s
+        for section in sections:
+            section.collector.close()
+        ended = [section.close(max(0.0, until_s - time.monotonic())) for section in sections]
         return all(ended)
 
     def _lane(self, camera: str) -> Lane:
@@ -252,7 +266,13 @@ class Section:
         return lane.begin(frame) if lane is not None else None
 
 
-def _check_classes(settings: LaneSettings, labels: tuple[str, ...]) -> None:
+def check_classes(settings: LaneSettings, labels: tuple[str, ...]) -> None:
+    """Refuses a camera that wants a class that its model does not have, by UsageError.
+
+    Args:
+        settings: of the camera.
+        labels: of its model.
+    """
     for name in settings.classes:
         if name not in labels:
             known = f"{nearest(name, labels)} known: {', '.join(labels[:_SHOWN])}"

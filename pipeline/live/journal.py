@@ -8,6 +8,7 @@ told in `journal_shelf`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -306,6 +307,8 @@ class Journal:
         said, unfit = [], []
         for line in lines:
             try:
+                if not math.isfinite(line.at):
+                    raise ValueError(line.at)
                 said.append(Said(line, line.text()))
             except (ValueError, IndexError, KeyError, TypeError, OverflowError):
                 unfit.append(line)

@@ -151,9 +151,11 @@ class Log:
         last = there[-1]
         self._last_dated = max(self._last_dated, last.written_at)
         age_s = self._clock() - last.named_at
+        self._open(last.path)  # which cuts off what a kill left half-written
         if 0 <= age_s < self._file_s and last.size < self._file_bytes:
-            self._open(last.path)
             self._begun_at = self._steady() - age_s
+        else:
+            self.close()
 
     def _open(self, path: Path) -> None:
         make_folder(self._folder)

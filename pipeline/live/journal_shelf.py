@@ -235,8 +235,10 @@ class Shelf:
                 if len(left) == each.size:
                     continue
                 if left:
+                    told = each.path.stat()
                     write_whole(each.path, left)
                     each.path.chmod(0o640)
+                    os.utime(each.path, ns=(told.st_atime_ns, told.st_mtime_ns))  # it is no younger than it was
                     shortened.append(each.path)
                 else:
                     each.path.unlink()

@@ -207,12 +207,17 @@ class Keeper:
                 self._steady() - self._advanced,
             )
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Saves all a last time; to be called when no more ids are asked for. Safe to call twice."""
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Saves all a last time; to be called when no more ids are asked for. Safe to call twice.
+
+        Returns:
+            Whether that was done in time.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _camera(self, camera: str) -> _Camera:
         camera_folder(self._folder, camera)
@@ -234,6 +239,7 @@ class Keeper:
                 cameras = dict(self._cameras)
             due = self._steady() - self._saved_at >= self._save_s
             for camera, its in cameras.items():
+                self._advanced = self._steady()
                 if last:
                     self._end(camera, its)
                     continue

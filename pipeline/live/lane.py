@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _RATE_OVER_S = 5.0
 _TELL_AGAIN_S = 60.0
+_MOST_SHOWN = 4096  # ids of tracks that are remembered; no scene holds nearly as many at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Lane:
         self._processed = 0
         self._lost = dict.fromkeys(Loss, 0)
         self._detections = self._ignored = self._tracks = self._active = 0
-        self._newest_id = 0
+        self._shown: dict[int, None] = {}  # ids that were seen, oldest first
         self._ages = Tally(AGE_BOUNDS_S)
         self._last_frame_at: float | None = None
         self._age_s: float | None = None
@@ -213,7 +214,8 @@ class Lane:
             detections = self._wanted(result, frame)
             if self._tracker is None:
                 self._tracker = self._build(frame)
-                self._newest_id = self._tracker.save().next_id - 1  # tracks of before a restart are not begun again
+                for track_id in self._tracker.save().live["track_id"].tolist():  # those of before a restart
+                    self._show(track_id)
             tracks = self._tracker.update(detections, frame.pts_s)
         except Exception as error:  # noqa: BLE001  # one frame is lost, the camera goes on
             self._lost[Loss.TRACKER] += 1
@@ -222,7 +224,10 @@ class Lane:
         outcome = Outcome(frame, detections, tracks, self._labels, max(0.0, time.time() - frame.captured_at))
         self._count(outcome)
         for outlet in self._outlets:
-            outlet(outcome)
+            try:
+                outlet(outcome)
+            except Exception as error:  # noqa: BLE001  # who is told must not end who tells
+                self._tell(error)
 
     def _wanted(self, found: Detections, frame: Frame) -> Detections:
         kept = self._is_wanted[found.class_id]
@@ -237,10 +242,10 @@ class Lane:
         self._processed += 1
         self._detections += int((outcome.detections.score >= self.settings.conf).sum())
         self._active = int((tracks.state == TrackState.CONFIRMED).sum())
-        if len(tracks):
-            fresh = tracks.track_id[tracks.track_id > self._newest_id]
-            self._tracks += len(fresh)
-            self._newest_id = max(self._newest_id, int(tracks.track_id.max()))
+        for track_id in tracks.track_id.tolist():
+            if track_id not in self._shown:
+                self._tracks += 1
+                self._show(track_id)
         self._ages.add(outcome.age_s)
         self._age_s, self._last_frame_at = outcome.age_s, outcome.frame.captured_at
         self._moved_s = time.monotonic()
@@ -248,9 +253,14 @@ class Lane:
         while len(self._rate) > 2 and self._moved_s - self._rate[0][0] > _RATE_OVER_S:
             self._rate.popleft()
 
+    def _show(self, track_id: int) -> None:
+        self._shown[track_id] = None
+        if len(self._shown) > _MOST_SHOWN:
+            del self._shown[next(iter(self._shown))]
+
     def _tell(self, error: Exception) -> None:
-        """Logs a failure of the tracker, at most one a minute."""
+        """Logs that a frame could not be tracked or told of, at most once a minute."""
         if (now_s := time.monotonic()) - self._told_s >= _TELL_AGAIN_S:
             self._told_s = now_s
             name = self.settings.camera.camera
-            _log.error('camera "%s": a frame could not be tracked (%s: %s)', name, type(error).__name__, error)
+            _log.error('camera "%s": a frame could not be tracked or told (%s: %s)', name, type(error).__name__, error)

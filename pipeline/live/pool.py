@@ -13,6 +13,7 @@ from watchline.detectors.detections import Detections
 from watchline.detectors.detector import Detector
 from watchline.detectors.engine import EngineInfo
 from watchline.detectors.restarts import Restarts
+from watchline.pipeline.live.blame import Blame
 from watchline.pipeline.live.collector import Collector
 from watchline.pipeline.live.lane import Turn
 from watchline.pipeline.live.status import Loss, PoolState, PoolStatus
@@ -22,6 +23,7 @@ from watchline.streams.errors import ModelError, WatchlineError
 _log = logging.getLogger(__name__)
 
 _TELL_AGAIN_S: Final = 60.0
+_OPEN_WITHIN_S: Final = 600.0  # a detector may be built as it is opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,9 @@ class Pool:
         self._batches = Tally(BATCH_BOUNDS)
         self._stages = {name: Tally(STAGE_BOUNDS_S) for name in ("wait", "detect", "track")}
         self._closed = False
-        now_s = time.monotonic()
-        self._advanced_s = [now_s] * opened.workers
+        self._restarting_s = 0.0
+        self._blame = Blame()
+        self._begun_s: list[float | None] = [None] * opened.workers  # when each worker began its batch
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"detect-{network.model}-{number}", daemon=True)
             for number in range(opened.workers)
@@ -147,123 +150,146 @@ class Pool:
             waiting=waiting,
             batches=batches,
             stages=stages,
-            advanced_s=time.monotonic() - min(self._advanced_s),
+            advanced_s=self.advanced_s,
         )
 
+    @property
+    def advanced_s(self) -> float:
+        """For how long the worker that is longest at its batch has been at it; that none gathers, where all wait."""
+        now_s = time.monotonic()
+        if self._state is PoolState.RESTARTING:
+            return max(0.0, now_s - self._restarting_s - _OPEN_WITHIN_S)
+        busy = [now_s - begun_s for begun_s in self._begun_s if begun_s is not None]
+        return max(busy) if busy else now_s - self._collector.passed_s
+
     def _work(self, number: int) -> None:
-        while True:
-            self._advanced_s[number] = time.monotonic()
-            if not self._may_work():
-                return
+        while self._may_work():
             turns = self._collector.next()
-            self._advanced_s[number] = time.monotonic()
             if turns is None:
                 return
             if turns:
+                self._begun_s[number] = time.monotonic()
                 self._look(turns)
+                self._begun_s[number] = None
 
     def _may_work(self) -> bool:
         """Waits while the detector is opened anew; returns whether to go on."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._state is not PoolState.RESTARTING, 1.0)
+            self._changed.wait_for(lambda: self._closed or self._state is not PoolState.RESTARTING)
             return not self._closed
 
     def _look(self, turns: list[Turn]) -> None:
         """Settles each frame of a batch, whatever happens."""
-        opened = self._ready()
+        opened, reopens = self._ready()
         begun_s = time.monotonic()
-        results = self._detect(opened, turns)
-        detected_s = time.monotonic()
-        for turn, result in zip(turns, results, strict=True):
-            turn.settle(result)
+        results: list[Detections | Loss] = [Loss.DETECTOR] * len(turns)
+        try:
+            if opened is not None:
+                reopens = self._detect(opened, turns, results)
+        finally:
+            detected_s = time.monotonic()
+            for turn, result in zip(turns, results, strict=True):
+                turn.settle(result)
         with self._tallying:
             self._batches.add(len(turns))
             self._stages["wait"].add(begun_s - turns[0].begun_s)
             self._stages["detect"].add(detected_s - begun_s)
             self._stages["track"].add((time.monotonic() - detected_s) / len(turns))
+        if reopens:  # only now: nobody waits for these frames any more
+            turns.clear()
+            self._open_anew()
 
-    def _detect(self, opened: Opened | None, turns: list[Turn]) -> list[Detections | Loss]:
-        """Returns what was found in each frame, or why nothing was."""
-        if opened is None:
-            return [Loss.DETECTOR] * len(turns)
+    def _detect(self, opened: Opened, turns: list[Turn], results: list[Detections | Loss]) -> bool:
+        """Fills in what was found in each frame that could be looked at; returns whether to open the detector anew."""
+        chosen = [i for i, turn in enumerate(turns) if not self._blame.is_away(turn.frame.camera)]
+        if not chosen:
+            return False
         try:
-            found = list(opened.detector.detect([turn.frame for turn in turns]))
-            self._worked()
-            return found  # type: ignore[return-value]  # a list of one kind is one of either
-        except ModelError as error:
-            self._failed(opened, error)
+            found = opened.detector.detect([turns[i].frame for i in chosen])
+            for i, detections in zip(chosen, found, strict=True):
+                results[i] = detections
+                self._blame.worked(turns[i].frame.camera)
+            self._worked(opened)
         except Exception as error:  # noqa: BLE001  # of one frame, perhaps: the others are looked at alone
-            if len(turns) > 1:
-                return [result for turn in turns for result in self._detect(opened, [turn])]
-            self._odd(turns[0], error)
+            if len(chosen) == 1:
+                return self._judge(opened, turns[chosen[0]].frame.camera, error)
+            reopens = [self._detect_one(opened, turns, results, i) for i in chosen]
+            return any(reopens)
         except BaseException as error:  # noqa: BLE001  # something ends threads: this one goes on
-            self._failed(opened, ModelError(f"its worker was ended by {type(error).__name__}"))
-        return [Loss.DETECTOR] * len(turns)
+            return self._failed(opened, ModelError(f"its worker was ended by {type(error).__name__}"))
+        return False
 
-    def _worked(self) -> None:
+    def _detect_one(self, opened: Opened, turns: list[Turn], results: list[Detections | Loss], i: int) -> bool:
+        alone = results[i : i + 1]
+        reopens = self._detect(opened, [turns[i]], alone)
+        results[i] = alone[0]
+        return reopens
+
+    def _judge(self, opened: Opened, camera: str, error: Exception) -> bool:
+        """Decides whose fault it was that a frame could not be looked at; returns whether to open the detector anew."""
+        if isinstance(error, ModelError) and not self._blame.failed(camera):
+            return self._failed(opened, error)
+        if (now_s := time.monotonic()) - self._odd_told_s >= _TELL_AGAIN_S:
+            self._odd_told_s = now_s
+            _log.error('camera "%s": a frame could not be looked at (%s: %s)', camera, type(error).__name__, error)
+        return False
+
+    def _worked(self, opened: Opened) -> None:
         """Takes note that the detector works again, after it was down."""
         if self._restarts.is_down:
             with self._changed:
-                self._restarts.works()
+                if opened is self._opened:
+                    self._restarts.works()
 
-    def _ready(self) -> Opened | None:
-        """Returns the detector, opened anew where it is time; None while it is down."""
+    def _ready(self) -> tuple[Opened | None, bool]:
+        """Returns the detector, None while there is none; and whether it is time to open it anew."""
         with self._changed:
-            if self._state is not PoolState.DOWN:
-                return self._opened
-            if self._restarts.wait_s():
-                return None
-            self._state = PoolState.RESTARTING
-        self._open_anew()
-        return self._opened
+            if self._state is not PoolState.DOWN or self._restarts.wait_s() or self._closed:
+                return self._opened, False
+            self._enter(PoolState.RESTARTING)
+            return None, True
 
-    def _failed(self, failed: Opened, error: ModelError) -> None:
-        """Opens the detector anew, unless another worker has, or gives it up for a while."""
+    def _failed(self, failed: Opened, error: Exception) -> bool:
+        """Lets go of a detector that failed; returns whether the caller is to open it anew: no other worker has."""
         with self._changed:
             if failed is not self._opened or self._closed:
-                return
-            self._deaths += 1
+                return False
             self._earlier_fallbacks += len(failed.info().fallbacks)
             self._opened = None
             self._note(error)
             reopens = self._state is PoolState.RESTARTING
         failed.close()
-        if reopens:
-            self._open_anew()
+        return reopens
 
     def _open_anew(self) -> None:
         """Opens the detector, several times if need be; leaves it down where that is of no use."""
-        while self._state is PoolState.RESTARTING:
+        while self._state is PoolState.RESTARTING and not self._closed:
             try:
                 opened = self._reopen()
-            except WatchlineError as error:
+            except Exception as error:  # noqa: BLE001  # whatever it was, the model is told to be down by it
                 with self._changed:
-                    self._deaths += 1
                     self._note(error)
                 continue
             with self._changed:
                 kept = not self._closed
                 if kept:
-                    self._opened, self._state, self._sentence = opened, PoolState.RUNNING, ""
+                    self._opened, self._sentence = opened, ""
+                    self._enter(PoolState.RUNNING)
                     _log.warning('model "%s": runs again on %s', self._network.model, opened.info().provider)
-                self._changed.notify_all()
             if not kept:
                 opened.close()
-            return
 
-    def _note(self, error: WatchlineError) -> None:
-        """Decides, under the lock, whether the detector is opened anew now or later; says so in the log."""
+    def _note(self, error: Exception) -> None:
+        """Counts a failure and decides, under the lock, whether the detector is opened anew now or later."""
+        self._deaths += 1
         self._restarts.died()
         again = not self._restarts.is_down
-        self._state = PoolState.RESTARTING if again else PoolState.DOWN
+        what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
         next_step = "it is opened anew" if again else f"down, next try in {self._restarts.wait_s():.0f} s"
-        self._sentence = f'model "{self._network.model}": {error}; {next_step}'
+        self._sentence = f'model "{self._network.model}": {what}; {next_step}'
         _log.error("%s", self._sentence)
-        self._changed.notify_all()
+        self._enter(PoolState.RESTARTING if again else PoolState.DOWN)
 
-    def _odd(self, turn: Turn, error: Exception) -> None:
-        """Logs that a frame could not be looked at, at most one a minute: the detector itself goes on."""
-        if (now_s := time.monotonic()) - self._odd_told_s >= _TELL_AGAIN_S:
-            self._odd_told_s = now_s
-            name = turn.frame.camera
-            _log.error('camera "%s": a frame could not be looked at (%s: %s)', name, type(error).__name__, error)
+    def _enter(self, state: PoolState) -> None:
+        self._state, self._restarting_s = state, time.monotonic()
+        self._changed.notify_all()

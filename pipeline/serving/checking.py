@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +19,7 @@ from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.serving.clock import check_clock
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings
-from watchline.pipeline.site.site import Camera, Site
+from watchline.pipeline.site.site import Camera, Http, Site
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.failure import CameraError
 from watchline.streams.probe import probe
@@ -76,20 +79,20 @@ def _model(site: Site, name: str, networks: Networks) -> Check:
 
 def _storage(site: Site) -> Check:
     folder = site.storage.path
+    there = next(each for each in (folder, *folder.parents) if each.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as trial:
+        with tempfile.TemporaryFile(dir=there) as trial:
             trial.write(b"watchline")
             trial.flush()
             os.fsync(trial.fileno())
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(there).free
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         return Check("storage", Health.FAIL, f"{folder}: cannot write ({problem})", "allow it, or choose storage.path")
     found = f"{free / 1e9:.1f} GB free at {folder}"
     if free < site.retention.free:
-        mend = "make room, or lower retention.free: nothing would be written"
-        return Check("storage", Health.FAIL, f"{found}, {site.retention.free / 1e9:.1f} GB are to stay free", mend)
+        mend = "make room, or lower retention.free: the oldest tracks would go at once"
+        return Check("storage", Health.WARN, f"{found}, {site.retention.free / 1e9:.1f} GB are to stay free", mend)
     if free < site.retention.free + site.retention.tracks_size:
         mend = "tracks would go before retention.tracks_days is over; make room, or lower retention.tracks_size"
         return Check("storage", Health.WARN, found, mend)
@@ -129,11 +132,30 @@ def _http(site: Site) -> Check:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((http.host, http.port))
     except OSError as error:
+        if _is_ours(http):
+            return Check("http", Health.WARN, f"{http.listen}: a watchline answers there already", "end it first")
         problem = (error.strerror or str(error)).lower()
         mend = "choose another http.listen, or end what listens there (a service that runs already?)"
         return Check("http", Health.FAIL, f"{http.listen}: {problem}", mend)
     guard = "a token is asked for" if http.token_file else "this machine alone reaches it"
     return Check("http", Health.OK, f"{http.listen} is free; {guard}")
+
+
+def _is_ours(http: Http) -> bool:
+    """Returns whether what listens there is a watchline."""
+    scheme = "https" if http.tls else "http"
+    try:
+        answer = urllib.request.urlopen(  # noqa: S310  # the site's own address
+            f"{scheme}://{http.listen}/healthz",
+            timeout=2,
+            context=ssl._create_unverified_context(),  # noqa: S323, SLF001
+        )
+    except urllib.error.HTTPError as error:
+        answer = error
+    except (OSError, ValueError):
+        return False
+    with answer:
+        return b'"alive"' in answer.read(4096)
 
 
 def _cameras(site: Site) -> Iterator[Check]:

@@ -5,37 +5,41 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from watchline.pipeline.live.graph import LiveGraph, Section
+from watchline.pipeline.live.graph import LiveGraph, Section, check_classes
 from watchline.pipeline.live.lane import LaneSettings
-from watchline.pipeline.live.status import GraphStatus, PoolState
+from watchline.pipeline.live.status import GraphStatus
 from watchline.pipeline.serving.gaps import Gaps
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.serving.notify import ServiceManager
-from watchline.pipeline.serving.outputs import Outputs
+from watchline.pipeline.serving.outputs import STUCK_S, Outputs
 from watchline.pipeline.serving.site_file import SiteFile
 from watchline.pipeline.site.changes import Changes, changes
 from watchline.pipeline.site.loading import load_site
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings, tracker_choice
 from watchline.pipeline.site.site import Camera, Site
-from watchline.streams.camera import CameraEvent, CameraState
-from watchline.streams.errors import WatchlineError
+from watchline.streams.errors import UsageError, WatchlineError
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.5
 DRAIN_S: Final = 4.0  # for batches under way at the end; the journal has as much again
-STUCK_S: Final = 60.0  # a stage that does nothing for so long is not alive
+_DETECTOR_STUCK_S: Final = 400.0  # the first frames of a new size may be compiled for that long; isolation ends a hang
+_AGAIN_S: Final = 30.0  # between tries to add a camera that could not be
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
-    """What the daemon is asked to do from outside; set by signals."""
+    """What the daemon is asked to do from outside; set by signals, so without any lock."""
 
-    stop: threading.Event
-    reload: threading.Event
+    stop: bool = False
+    reload: bool = False
 
 
 class Daemon:
@@ -53,7 +57,10 @@ class Daemon:
         self._site = site
         self._networks = networks
         self._manager = manager
+        self._asked = Asked()
         self._stuck: tuple[str, ...] = ()
+        self._unread: dict[str, str] = {}  # cameras that could not be added, and why
+        self._tried_s = 0.0  # when they were tried last
 
     def run(self, asked: Asked) -> bool:
         """Starts, works until `asked.stop`, and ends; returns whether all that was taken was finished.
@@ -61,14 +68,19 @@ class Daemon:
         Raises:
             WatchlineError: it cannot start.
         """
+        self._asked = asked
         self._start()
         try:
             self._manager.ready(self._sentence())
-            while not asked.stop.wait(TICK_S):
-                if asked.reload.is_set() or self._file.changed():
-                    asked.reload.clear()
+            while not asked.stop:
+                changed = self._file.changed()
+                if asked.reload or changed:
+                    asked.reload = False
                     self._reload()
+                if self._unread and time.monotonic() - self._tried_s > _AGAIN_S:
+                    self._while_ticking(self._add_missing)
                 self._tick()
+                time.sleep(TICK_S)
         finally:
             self._manager.stopping()
             finished = self._end()
@@ -84,7 +96,9 @@ class Daemon:
                 for name in self._site.models:
                     self._graph.put(name, self._prepare(self._site, name))
                 for camera in self._site.cameras:
-                    self._add(self._site, camera)
+                    lane = self._lane(self._site, camera)
+                    check_classes(lane, self._graph.labels(lane.model))
+                self._add_missing()
                 self._outputs.open()
             except BaseException:
                 self._graph.close(0.0)
@@ -99,9 +113,7 @@ class Daemon:
     def _tick(self) -> None:
         """Feeds the watchdog of the service manager, unless some stage stands still."""
         stuck = self._outputs.stuck(STUCK_S)
-        for name, pool in self._graph.status().pools.items():
-            if pool.advanced_s > STUCK_S and pool.state is PoolState.RUNNING:
-                stuck = (*stuck, f"detector of model {name}")
+        stuck += tuple(f"detector of model {name}" for name in self._graph.stuck(_DETECTOR_STUCK_S))
         if stuck != self._stuck:
             self._stuck = stuck
             if stuck:
@@ -116,53 +128,90 @@ class Daemon:
             site = load_site(self._file.path)
             running = {name: lane.settings.camera for name, lane in self._graph.lanes().items()}
             told = changes(self._site, site, running)
-            self._apply(site, told)
-        except WatchlineError as error:
+            lanes = {camera.id: self._lane(site, camera) for camera in site.cameras}
+            ready = self._while_ticking(lambda: self._prepared(site, told, lanes))
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with it, what runs runs on
             self._outputs.reloads.refused()
-            _log.error("the new configuration is refused, the old one runs on: %s", error)
+            what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
+            _log.error("the new configuration is refused, the old one runs on: %s", what)
         else:
-            self._outputs.reloads.taken()
+            self._while_ticking(lambda: self._apply(site, told, lanes, ready))
             for sentence in told.sentences or ("nothing changed",):
                 _log.info("configuration read again: %s", sentence)
+            if self._unread:
+                self._outputs.reloads.refused()
+            else:
+                self._outputs.reloads.taken()
         finally:
             self._manager.ready(self._sentence())
 
-    def _apply(self, site: Site, told: Changes) -> None:
-        """Opens what is new first: that may be refused; what is then ended and begun cannot."""
-        lanes = {camera.id: self._lane(site, camera) for camera in site.cameras}
+    def _prepared(self, site: Site, told: Changes, lanes: Mapping[str, LaneSettings]) -> dict[str, Section]:
+        """Opens the models that are new, and checks all that can be refused, before anything changes."""
         ready: dict[str, Section] = {}
         try:
             for name in told.models:
                 ready[name] = self._prepare(site, name)
+            for lane in lanes.values():
+                known = ready[lane.model].labels if lane.model in ready else self._graph.labels(lane.model)
+                check_classes(lane, known)
         except BaseException:
             for section in ready.values():
                 section.close(0.0)
             raise
-        moved = {camera.id for camera in site.cameras if site.model_of(camera) in ready}
-        again = [name for name in self._graph.lanes() if name in moved or name in told.restarted]
-        for name in (*told.removed, *again):
-            self._remove(name)
-        for name in told.removed:
+        return ready
+
+    def _apply(
+        self, site: Site, told: Changes, lanes: Mapping[str, LaneSettings], ready: Mapping[str, Section]
+    ) -> None:
+        """Ends what goes and begins what comes; of this nothing can be refused but single cameras."""
+        read = self._graph.lanes()
+        moved = {name for name, lane in lanes.items() if lane.model in ready}
+        self._remove([name for name in read if name not in lanes or name in moved or name in told.restarted])
+        for name in read.keys() - lanes.keys():
             self._outputs.forget(name)
         for name, section in ready.items():
             self._graph.put(name, section)
         for name in told.models_removed:
             self._graph.drop(name)
-        for name in told.in_place:
-            if name not in again:
-                self._graph.change(lanes[name])
+        for name in self._graph.lanes().keys() & set(told.in_place):
+            self._graph.change(lanes[name])
         kept = {key: getattr(self._site, key) for key in ("site", "ingest", "storage", "http", "metrics")}
         self._site = site.model_copy(update=kept)  # what only a restart applies stays as it runs
         self._outputs.retain(site.retention)
-        for camera in site.cameras:
-            if camera.id not in self._graph.lanes():
-                self._add_or_tell(site, camera)
+        self._add_missing()
 
-    def _add_or_tell(self, site: Site, camera: Camera) -> None:
-        try:
-            self._add(site, camera)
-        except WatchlineError as error:
-            _log.error("not read: %s", error)
+    def _add_missing(self) -> None:
+        """Begins to read the cameras that are not read; of those that cannot be, each is told once."""
+        read, before = self._graph.lanes(), self._unread
+        self._unread = {}
+        for camera in self._site.cameras:
+            if camera.id in read:
+                continue
+            try:
+                self._add(self._site, camera)
+            except WatchlineError as error:
+                self._unread[camera.id] = str(error)
+                if before.get(camera.id) != str(error):
+                    _log.error("not read, tried again each %.0f s: %s", _AGAIN_S, error)
+        self._outputs.absent = self._unread
+        self._tried_s = time.monotonic()
+
+    def _while_ticking(self, work: Callable[[], T]) -> T:
+        """Returns what `work` does in a thread of its own, which may take minutes; the watchdog is fed meanwhile."""
+        answer = Future[T]()
+
+        def run() -> None:
+            try:
+                answer.set_result(work())
+            except BaseException as error:  # noqa: BLE001  # it is raised again where it is waited for
+                answer.set_exception(error)
+
+        threading.Thread(target=run, name="reload", daemon=True).start()
+        while not wait([answer], TICK_S).done:
+            self._tick()
+            if self._asked.stop:
+                raise UsageError("the daemon is ending")
+        return answer.result()
 
     def _add(self, site: Site, camera: Camera) -> None:
         lane = self._graph.add(
@@ -170,10 +219,11 @@ class Daemon:
         )
         self._outputs.follow(camera.id, lane)
 
-    def _remove(self, name: str) -> None:
-        self._graph.remove(name)
-        self._gaps.heard(CameraEvent(name, CameraState.STOPPED, time.monotonic()))
-        self._outputs.leave(name)
+    def _remove(self, names: Sequence[str]) -> None:
+        self._graph.remove(*names)
+        for name in names:
+            self._gaps.removed(name)
+            self._outputs.leave(name)
 
     def _lane(self, site: Site, camera: Camera) -> LaneSettings:
         model = site.model_of(camera)

@@ -38,10 +38,17 @@ class Gaps:
             if event.state in _BLIND:
                 self._open.setdefault(event.camera, (event.at_s, str(event.reason or event.state)))
                 return
-            ended = event.state in (CameraState.LIVE, CameraState.STOPPED)
-            gap = self._open.pop(event.camera, None) if ended else None
+            # The last word of a camera that was removed may come when one of its name is there already.
+            gap = self._open.pop(event.camera, None) if event.state is CameraState.LIVE else None
         if gap is not None:
             self._tell(event.camera, *gap, event.at_s)
+
+    def removed(self, camera: str) -> None:
+        """Records the gap of a camera that goes, if one is open."""
+        with self._lock:
+            gap = self._open.pop(camera, None)
+        if gap is not None:
+            self._tell(camera, *gap, time.monotonic())
 
     def close(self) -> None:
         """Records the gaps that are still open."""

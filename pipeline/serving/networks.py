@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watchline.detectors.catalog import Entry
 from watchline.detectors.engine import Engine
+from watchline.detectors.importer.description import hash_file
 from watchline.detectors.isolated_engine import IsolatedEngine, can_isolate
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import engines_folder, open_engine
@@ -46,15 +47,25 @@ class Networks:
         """
         model = self._found(name, wanted)
         workers = wanted.workers or usable_cpus()
+        trusted = hash_file(model.onnx)
 
         def open_detector() -> Opened:
+            if hash_file(model.onnx) != trusted:
+                raise ModelError(
+                    f"{model.onnx}: is another file than at the start; have the service read its site again"
+                )
             engine = self._engine(name, model, wanted, workers)
-            iou = engine.card.iou if wanted.iou is None else wanted.iou
-            detector = NetworkDetector(engine, DetectorOptions(min(wanted.conf, FAINT), iou, wanted.imgsz))
-            batch = partial(_batch, engine, wanted.batch)
-            at_once = _at_once(engine, wanted.workers)
-            detector.warm_up(*_USUAL_SIZE, at_once, batch())
-            return Opened(detector, lambda: engine.info, getattr(engine, "close", _nothing), at_once, batch)
+            close = getattr(engine, "close", _nothing)
+            try:
+                iou = engine.card.iou if wanted.iou is None else wanted.iou
+                detector = NetworkDetector(engine, DetectorOptions(min(wanted.conf, FAINT), iou, wanted.imgsz))
+                batch = partial(_batch, engine, wanted.batch)
+                at_once = _at_once(engine, wanted.workers)
+                detector.warm_up(*_USUAL_SIZE, at_once, batch())
+            except BaseException:
+                close()
+                raise
+            return Opened(detector, lambda: engine.info, close, at_once, batch)
 
         return ModelSettings(Network(name, wanted.model, model.sha256), open_detector)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from watchline import __version__
@@ -27,11 +28,17 @@ from watchline.pipeline.web.server import Tls, WebServer
 from watchline.pipeline.web.sources import RecentStatus, Sources
 from watchline.trackers.tracker import TrackIds
 
+STUCK_S: Final = 60.0  # a stage that does nothing for so long is not alive
 _DAY_S: Final = 86400.0
 
 
 class Outputs:
     """All that takes results and shows them.
+
+    Attributes:
+        reloads: how often the configuration was read again.
+        journal: of tracks.
+        absent: cameras of the site that could not be added, and why.
 
     Args:
         site: that runs.
@@ -44,6 +51,7 @@ class Outputs:
     def __init__(self, site: Site, status: Callable[[], GraphStatus]) -> None:
         access = _access(site)
         self.reloads = Reloads()
+        self.absent: Mapping[str, str] = {}
         self._reserved_bytes = site.retention.free
         self._viewing = Viewing()
         self.journal = Journal(site.storage.path, JournalSettings(_retention(site.retention)))
@@ -101,19 +109,26 @@ class Outputs:
 
     def close(self, timeout_s: float) -> bool:
         """Ends all; returns whether everything was written."""
+        enders = [
+            threading.Thread(target=end, args=(timeout_s,), name="end", daemon=True)
+            for end in (self.journal.close, self._viewing.close, self._server.stop)
+        ]
+        for ender in enders:
+            ender.start()
         until_s = time.monotonic() + timeout_s
-        self._viewing.close()
-        self._server.stop()
-        self._keeper.close(max(0.1, until_s - time.monotonic()))
-        self.journal.close(max(0.1, until_s - time.monotonic()))
+        kept = self._keeper.close(timeout_s) and not self._keeper.status().failing
+        for ender in enders:
+            ender.join(max(0.0, until_s - time.monotonic()))
         status = self.journal.status()
-        return not status.waiting and not status.lost["closed"] and not self._keeper.status().failing
+        return kept and not status.waiting and not status.lost["closed"]
 
     def _web(self, site: Site, access: Access, status: Callable[[], GraphStatus]) -> WebServer:
         facts = Facts(status, Build(__version__), self._journal_facts, self.reloads.facts, self._viewers)
         page = MetricsPage(facts)
         metrics = page.render if site.metrics.enabled else None
-        sources = Sources(site.site, __version__, status, metrics, self._viewing, self._ailing)
+        sources = Sources(
+            site.site, __version__, status, metrics, self._viewing, self._ailing, absent=lambda: self.absent
+        )
         http = site.http
         tls = Tls(http.tls.certificate, http.tls.key) if http.tls else None
         return WebServer(build_app(sources, access), http.host, http.port, tls)
@@ -134,14 +149,15 @@ class Outputs:
         return sum(self._viewing.status().viewers.values())
 
     def _ailing(self) -> str:
-        """Returns what is wrong with the outputs; "" where nothing is."""
-        return self.journal.status().sentence or self._keeper.status().sentence
+        """Returns which threads stand still; "" where none does. A disk that is full ails nothing: it is told of."""
+        stuck = self.stuck(STUCK_S)
+        return f"stands still: {', '.join(stuck)}" if stuck else ""
 
 
 def _access(site: Site) -> Access:
     http = site.http
     token = read_token(http.token_file) if http.token_file else ""
-    hosts = OWN_NAMES if http.is_local and not token else None
+    hosts = OWN_NAMES | {http.host.lower()} if http.is_local and not token else None
     untold = frozenset({"/metrics"}) if site.metrics.without_token else frozenset[str]()
     return Access(token, hosts, bool(http.tls) or http.behind_proxy, untold)
 

@@ -18,6 +18,7 @@ from watchline.streams.camera_settings import Backend, Hardware, Transport
 from watchline.streams.ingest_settings import MOST_IN_A_GROUP
 
 MOST_CAMERAS: Final = 1000
+LEAST_FPS: Final = 0.2  # a camera that is analysed less often would count as standing still
 MOST_MODELS: Final = 16
 MOST_REGIONS: Final = 32
 _LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{1,5})")
@@ -73,7 +74,8 @@ class Defaults(_Part):
         Hardware, Field(strict=False, description="whether a chip decodes, where there is one (GStreamer only)")
     ] = Hardware.NEVER
     fps: Annotated[
-        float, Field(ge=0, le=240, description="frames a second to analyse; 0 for all, which suits lossless files")
+        float,
+        Field(ge=0, le=240, description="frames a second to analyse, from 0.2; 0 for all, which suits lossless files"),
     ] = 5.0
     weight: Annotated[
         float,
@@ -120,6 +122,13 @@ class Defaults(_Part):
         ),
     ] = ""
 
+    @field_validator("fps")
+    @classmethod
+    def _often_enough(cls, value: float) -> float:
+        if 0 < value < LEAST_FPS:
+            raise wrong(f"want {LEAST_FPS} to 240 frames a second, or 0 for all")
+        return value
+
     @field_validator("frozen_after_s")
     @classmethod
     def _long_enough(cls, value: float) -> float:
@@ -138,6 +147,12 @@ def _is_right(defaults: Mapping[str, Any]) -> bool:
 
 class Camera(Defaults):
     """One camera."""
+
+    @model_validator(mode="after")
+    def _can_decode(self) -> Self:
+        if self.backend is Backend.PYAV and self.hardware is not Hardware.NEVER:
+            raise wrong("hardware: PyAV decodes in software only; set backend: gstreamer, or hardware: never")
+        return self
 
     id: Annotated[Name, Field(description="its name in logs, metrics and file names; never reuse one for another view")]
     url: Annotated[
@@ -184,7 +199,10 @@ class Model(_Part):
         int, Field(ge=32, le=4096, description="longest side of its input, pixels, where the network leaves it open")
     ] = 640
     isolate: Annotated[
-        bool | None, Field(description="run it in a process of its own; null: where its device may take a process down")
+        bool | None,
+        Field(
+            description="run it in a process of its own, whose end is not the service's; null: where this system can"
+        ),
     ] = None
 
     @field_validator("sha256")
@@ -240,7 +258,7 @@ class Retention(_Part):
         Annotated[Size, Field(ge=1 << 20)], Field(description="most room that tracks may take, all cameras together")
     ] = 10 << 30
     free: Annotated[
-        Annotated[Size, Field(ge=0)], Field(description="room that stays free on the disk; below it nothing is written")
+        Annotated[Size, Field(ge=0)], Field(description="room that stays free on the disk: the oldest files go for it")
     ] = 1 << 30
 
 
@@ -279,13 +297,14 @@ class Http(_Part):
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
-        if self.is_local:
+        if self.is_local and not self.behind_proxy:
             return self
         missing = [] if self.token_file else ["token_file: FILE (a bearer token, 16 characters or more)"]
         if not (self.tls or self.behind_proxy):
             missing.append("tls: {certificate: FILE, key: FILE}, or behind_proxy: true where a proxy encrypts")
         if missing:
-            raise wrong(f"listen names an address that others reach; add {'; and '.join(missing)}")
+            what = "listen names an address that others reach" if not self.is_local else "others reach it by the proxy"
+            raise wrong(f"{what}; add {'; and '.join(missing)}")
         return self
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -150,11 +152,11 @@ def detector(pool: PoolStatus) -> Detector:
     )
 
 
-def readiness(status: GraphStatus, patience_s: float) -> Readiness:
-    """Returns which cameras did not advance lately; a site without cameras is ready."""
-    told = ((lane.camera, standstill(lane, status, patience_s)) for lane in status.lanes.values())
-    waiting = [Standstill(id=name, why=why) for name, why in told if why]
-    return Readiness(ready=not waiting, cameras=len(status.lanes), waiting=waiting)
+def readiness(status: GraphStatus, patience_s: float, absent: Mapping[str, str] = MappingProxyType({})) -> Readiness:
+    """Returns which cameras did not advance lately, those that are not read at all (`absent`) among them."""
+    told = [(lane.camera, standstill(lane, status, patience_s)) for lane in status.lanes.values()]
+    waiting = [Standstill(id=name, why=why) for name, why in (*told, *absent.items()) if why]
+    return Readiness(ready=not waiting, cameras=len(status.lanes.keys() | absent.keys()), waiting=waiting)
 
 
 def _rounded(seconds: float) -> float:

@@ -62,7 +62,7 @@ class Guard:
         """Returns status, sentence and headers for a request that gets no other answer."""
         headers, path = Headers(scope=scope), scope["path"]
         length = headers.get("content-length", "0")
-        if "transfer-encoding" in headers or not length.isdecimal() or int(length[:9]) > MOST_BODY_BYTES:
+        if "transfer-encoding" in headers or not length.isdecimal() or int(length[:99]) > MOST_BODY_BYTES:
             return 413, f"want a body of at most {MOST_BODY_BYTES} bytes", {"connection": "close"}
         if path == "/healthz":
             return None

@@ -52,7 +52,7 @@ class Readings:
 
     def ready(self) -> Response:
         """Says whether each camera advanced lately, and which did not and why."""
-        told = answers.readiness(self._status(), self._sources.patience_s)
+        told = answers.readiness(self._status(), self._sources.patience_s, self._sources.absent())
         return JSONResponse(told.model_dump(), 200 if told.ready else 503)
 
     async def cameras(self) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,6 +62,7 @@ class Sources:
         pictures: live pictures.
         ailing: why the daemon as a whole is not well; "" while it is.
         patience_s: for how long a camera may have no frame processed and still count as advancing.
+        absent: cameras of the site that are not read at all, and why.
     """
 
     site: str
@@ -71,6 +72,7 @@ class Sources:
     pictures: Pictures
     ailing: Callable[[], str] = lambda: ""
     patience_s: float = 15.0
+    absent: Callable[[], Mapping[str, str]] = dict
 
 
 class RecentStatus:

@@ -35,10 +35,15 @@ class Detector:
         self._delay_s = delay_s
         self.batches: list[list[str]] = []
         self.error: BaseException | None = None
+        self.open_error: Exception | None = None
+        self.open_delay_s = 0.0
         self.opened = self.closed = 0
         self.workers, self.batch = 2, 1
 
     def open(self) -> Opened:
+        time.sleep(self.open_delay_s)
+        if self.open_error is not None:
+            raise self.open_error
         self.opened += 1
         return Opened(self, lambda: EngineInfo("scripted", "cpu", "none"), self.close, self.workers, lambda: self.batch)
 

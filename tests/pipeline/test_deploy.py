@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from tests.command import watchline
-from watchline.pipeline.serving.daemon import STUCK_S
+from watchline.pipeline.serving.outputs import STUCK_S
 
 
 def test_the_files_are_written_and_never_over_others_unasked(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from watchline.detectors.detections import Detections
 from watchline.detectors.restarts import Restarts
 from watchline.pipeline.live.kept import Kept
 from watchline.pipeline.live.lane import LaneSettings
+from watchline.pipeline.live.outcome import Outcome
 from watchline.pipeline.live.status import PoolState
 from watchline.streams.address import Address
 from watchline.streams.camera_settings import CameraSettings
@@ -204,6 +205,84 @@ def test_a_frame_that_cannot_be_looked_at_costs_that_frame_alone() -> None:
     assert site.detector.opened == 1
 
 
+def test_a_camera_whose_frames_the_detector_fails_on_takes_no_other_with_it() -> None:
+    def picky(frame: Frame) -> Detections:
+        if frame.camera == "poison":
+            raise ModelError("the network fails on such a picture")
+        return one_person(frame)
+
+    with LiveSite(Detector(picky), workers=2) as site:
+        for name in ("poison", "good", "other"):
+            site.add(scripted(name, rate=50))
+        site.wait_for("good", 100)
+        pool = site.status().pools["people"]
+        lanes = site.end()
+    assert pool.state is PoolState.RUNNING
+    assert pool.deaths <= 2
+    assert lanes["poison"].processed == 0
+    assert lanes["good"].dropped["detector"] <= 4
+
+
+def test_a_detector_that_cannot_be_opened_anew_for_whatever_reason_is_tried_again() -> None:
+    detector = Detector(one_person)
+    with LiveSite(detector, restarts=lambda: Restarts(most=2, within_s=60, pause_s=0.5)) as site:
+        site.add(scripted("cam", rate=50))
+        site.wait_for("cam", 5)
+        detector.open_error = OSError("no more files")
+        detector.error = ModelError("the device is gone")
+        site.wait(lambda: site.status().pools["people"].state is PoolState.DOWN)
+        assert "OSError: no more files" in site.status().pools["people"].sentence
+        detector.error = detector.open_error = None
+        site.wait_for("cam", 5)
+        site.end()
+
+
+def test_while_the_detector_is_opened_anew_no_frame_is_held() -> None:
+    detector = Detector(one_person)
+    with LiveSite(detector, workers=3) as site:
+        site.add(scripted("cam", rate=100))
+        site.wait_for("cam", 5)
+        detector.open_delay_s = 1.0
+        detector.error = ModelError("the device is gone")
+        site.wait(lambda: site.status().pools["people"].state is PoolState.RESTARTING)
+        detector.error = None
+        time.sleep(0.5)
+        assert site.lane("cam").in_flight <= 3
+        site.wait_for("cam", 5)
+        site.end()
+
+
+def test_who_is_told_and_fails_disturbs_nobody() -> None:
+    def fails(outcome: Outcome) -> None:
+        raise RuntimeError("no thank you")
+
+    with LiveSite() as site:
+        site.graph.add(LaneSettings(scripted("odd", rate=50), "people", TrackerChoice()), [fails])
+        site.add(scripted("cam", rate=50))
+        site.wait_for("cam", 20)
+        assert site.lane("odd").processed > 10
+
+
+def test_workers_that_have_nothing_to_do_are_not_stuck() -> None:
+    with LiveSite(workers=16) as site:
+        time.sleep(2)
+        assert site.graph.stuck(1.0) == ()
+        assert site.status().pools["people"].advanced_s < 1.0
+
+
+def test_a_worker_that_hangs_is_told_of() -> None:
+    gate = threading.Event()
+
+    def hangs(frame: Frame) -> Detections:
+        gate.wait(10)
+        return one_person(frame)
+
+    with LiveSite(Detector(hangs), workers=2) as site:
+        site.add(scripted("cam", rate=50))
+        site.wait(lambda: site.graph.stuck(0.5) == ("people",))
+        gate.set()
+
+
 def test_a_camera_may_go_and_one_of_its_name_come() -> None:
     with LiveSite(Detector(one_person, delay_s=0.01), workers=3, batch=2) as site:
         site.add(scripted("other", rate=50))
@@ -278,7 +357,8 @@ def test_tracks_go_on_over_a_restart_of_their_camera() -> None:
     with LiveSite() as site:
         site.add(scripted("cam", rate=50))
         site.wait_for("cam", 10)
-        snapshot = site.graph.remove("cam").snapshot()
+        (lane,) = site.graph.remove("cam")
+        snapshot = lane.snapshot()
         assert snapshot is not None
         seen: list[int] = []
         settings = LaneSettings(scripted("cam", rate=50), "people", TrackerChoice())

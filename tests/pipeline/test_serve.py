@@ -265,3 +265,31 @@ def test_a_pipeline_of_the_sites_own_runs_where_the_site_allows_it(site: dict[st
     ingest = {"group_size": 1, "allow_custom_pipelines": True}
     with DaemonProcess(tmp_path, {**site, "cameras": [camera], "ingest": ingest}) as daemon:
         daemon.wait(lambda: daemon.cameras()["own"]["processed"] > 3)
+
+
+class TestRefusals:
+    def test_a_reload_that_is_refused_has_changed_nothing_and_the_next_good_one_is_taken(
+        self, site: dict[str, Any], tmp_path: Path
+    ) -> None:
+        with DaemonProcess(tmp_path, site) as daemon:
+            daemon.wait(lambda: len(daemon.cameras()) == 2)
+            wrong = {**site, "cameras": [{**site["cameras"][0], "classes": ["persn"]}]}
+            daemon.write(wrong)
+            daemon.wait(lambda: daemon.said('no class "persn", did you mean "person"?'))
+            assert set(daemon.cameras()) == {"east", "west"}
+            assert 'watchline_config_reloads_total{reason="refused"} 1' in daemon.get("/metrics")[1].decode()
+            daemon.write({**site, "cameras": site["cameras"][:1]})
+            daemon.wait(lambda: set(daemon.cameras()) == {"east"})
+
+    def test_a_camera_that_cannot_be_added_is_told_and_the_site_is_not_ready(
+        self, site: dict[str, Any], tmp_path: Path
+    ) -> None:
+        with DaemonProcess(tmp_path, {**site, "ingest": {"group_size": 1, "memory": "40MiB"}}) as daemon:
+            daemon.wait(lambda: len(daemon.cameras()) == 2)
+            more = [{"id": f"more-{n}", "url": site["cameras"][0]["url"], "frozen_after_s": 0} for n in range(8)]
+            daemon.write({**site, "cameras": [*site["cameras"], *more]})
+            daemon.wait(lambda: daemon.said("not read, tried again each 30 s"))
+            daemon.wait(lambda: b"more-7" in daemon.get("/readyz")[1])
+            assert daemon.get("/readyz")[0] == 503
+            assert 'watchline_config_reloads_total{reason="refused"} 1' in daemon.get("/metrics")[1].decode()
+            assert daemon.get("/healthz")[0] == 200

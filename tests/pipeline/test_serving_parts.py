@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,7 @@ import pytest
 from watchline.pipeline.checks import Health
 from watchline.pipeline.serving import clock
 from watchline.pipeline.serving.gaps import Gaps
+from watchline.pipeline.serving.logs import LogWriter
 from watchline.pipeline.serving.notify import ServiceManager
 from watchline.pipeline.serving.site_file import SiteFile
 from watchline.streams.camera import CameraEvent, CameraState
@@ -67,6 +69,37 @@ class TestGaps:
         wall_s[0] += 3600
         gaps.heard(event(CameraState.LIVE, time.monotonic()))
         assert record.gaps[0][2] - record.gaps[0][1] == pytest.approx(2, abs=0.05)
+
+    def test_the_last_word_of_a_camera_that_went_ends_no_gap_of_the_one_that_came(self) -> None:
+        record = Record()
+        gaps = Gaps(record)
+        gaps.heard(event(CameraState.OFFLINE, time.monotonic() - 3, Reason.TIMEOUT))
+        gaps.removed("dock")
+        gaps.heard(event(CameraState.OFFLINE, time.monotonic() - 1, Reason.REFUSED))
+        gaps.heard(event(CameraState.STOPPED, time.monotonic()))
+        assert [gap[3] for gap in record.gaps] == ["timeout"]
+        gaps.heard(event(CameraState.LIVE, time.monotonic()))
+        assert [gap[3] for gap in record.gaps] == ["timeout", "refused"]
+
+
+class TestLog:
+    def test_a_reader_that_reads_nothing_holds_nobody_up(self) -> None:
+        reading, writing = os.pipe()
+        with os.fdopen(reading), os.fdopen(writing, "w") as stream:
+            writer = LogWriter(stream, "%(message)s")
+            begun_s = time.monotonic()
+            for number in range(10_000):
+                writer.emit(logging.LogRecord("watchline", 20, "", 0, f"line {number} {'x' * 100}", None, None))
+            assert time.monotonic() - begun_s < 2
+            os.read(reading, 1 << 20)  # lets the thread end with the pipe
+
+    def test_lines_come_in_order_without_credentials(self, tmp_path: Path) -> None:
+        with (tmp_path / "log").open("w") as stream:
+            writer = LogWriter(stream, "%(levelname)s %(message)s")
+            for text in ("first", "rtsp://admin:canary@cam/a"):
+                writer.emit(logging.LogRecord("watchline", logging.INFO, "", 0, text, None, None))
+            writer.close()
+        assert (tmp_path / "log").read_text() == "INFO first\nINFO rtsp://***@cam/a\n"
 
 
 class TestServiceManager:
