@@ -45,7 +45,7 @@ class IsolatedEngine:
         engines: see `open_engine`.
         name: what the list of processes and errors call it; by default the file's name.
         bounds: how long and how large it may become.
-        restarts: how often it is started again; this engine's own.
+        restarts: how often it is started again; this engine's own. Of none at all, who calls it opens another.
         opener: what opens the engine there, as "module:function"; is called as `open_engine` is.
 
     Raises:
@@ -231,7 +231,9 @@ class IsolatedEngine:
         return words
 
     def _words(self) -> str:
-        """Returns why it last died, and what comes next."""
+        """Returns why it last died, and what comes next, where that is this engine's affair."""
+        if not self._restarts.most:
+            return self._last_words
         if not self._restarts.is_down:
             return f"{self._last_words}; it is started again"
         often = f"more than {self._restarts.most} deaths in {self._restarts.within_s:.0f} s"

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from watchline.streams.free_memory import CGROUPS, OWN_CGROUPS, cgroup_folders, usable_memory_bytes, words_of
 
-__all__ = ["peak_memory_bytes", "peak_told_by", "return_memory_early", "usable_cpus", "usable_memory_bytes"]
+__all__ = [
+    "leave_no_core",
+    "peak_memory_bytes",
+    "peak_told_by",
+    "return_memory_early",
+    "usable_cpus",
+    "usable_memory_bytes",
+]
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _OWN_STATUS = Path("/proc/self/status")
@@ -70,3 +77,14 @@ def return_memory_early() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
+def leave_no_core() -> None:
+    """Makes a crash leave no image of this process's memory, in which passwords and pictures stand; nor its children's.
+
+    Linux hands an image to a program whatever this bound is, where one is set up; systemd's and Debian's keep to it.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

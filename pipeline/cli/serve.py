@@ -45,12 +45,13 @@ def serve(
 
     Exit codes: 0 ended as asked, 1 cannot start, 2 the file is wrong, 3 ended, but not all was finished.
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    from watchline.pipeline.machine import return_memory_early
+    from watchline.pipeline.machine import leave_no_core, return_memory_early
     from watchline.pipeline.serving.daemon import Daemon
     from watchline.pipeline.serving.notify import ServiceManager
     from watchline.pipeline.serving.site_file import SiteFile
     from watchline.pipeline.site.loading import load_site
 
+    leave_no_core()
     asked = _heed()
     _log_to_stderr(verbose)
     file = SiteFile(Path(config))

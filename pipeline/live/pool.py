@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,10 +13,10 @@ from watchline.detectors.detections import Detections
 from watchline.detectors.detector import Detector
 from watchline.detectors.engine import EngineInfo
 from watchline.detectors.restarts import Restarts
-from watchline.pipeline.live.blame import Blame
 from watchline.pipeline.live.collector import Collector
 from watchline.pipeline.live.lane import Turn
 from watchline.pipeline.live.status import Loss, PoolState, PoolStatus
+from watchline.pipeline.live.suspects import Suspects
 from watchline.pipeline.live.tally import BATCH_BOUNDS, STAGE_BOUNDS_S, Tally
 from watchline.streams.errors import ModelError, WatchlineError
 
@@ -92,7 +92,7 @@ class Pool:
         self._stages = {name: Tally(STAGE_BOUNDS_S) for name in ("wait", "detect", "track")}
         self._closed = False
         self._restarting_s = 0.0
-        self._blame = Blame()
+        self._suspects = Suspects()
         self._begun_s: list[float | None] = [None] * opened.workers  # when each worker began its batch
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"detect-{network.model}-{number}", daemon=True)
@@ -201,20 +201,23 @@ class Pool:
 
     def _detect(self, opened: Opened, turns: list[Turn], results: list[Detections | Loss]) -> bool:
         """Fills in what was found in each frame that could be looked at; returns whether to open the detector anew."""
-        chosen = [i for i, turn in enumerate(turns) if not self._blame.is_away(turn.frame.camera)]
+        chosen = [i for i, turn in enumerate(turns) if not self._suspects.is_out(turn.frame.camera)]
+        cameras = [turns[i].frame.camera for i in chosen]
         if not chosen:
             return False
         try:
             found = opened.detector.detect([turns[i].frame for i in chosen])
             for i, detections in zip(chosen, found, strict=True):
                 results[i] = detections
-                self._blame.worked(turns[i].frame.camera)
-            self._worked(opened)
+            self._worked(opened, cameras)
+        except ModelError as error:
+            self._suspects.failed(cameras)
+            return self._failed(opened, error)
         except Exception as error:  # noqa: BLE001  # of one frame, perhaps: the others are looked at alone
-            if len(chosen) == 1:
-                return self._judge(opened, turns[chosen[0]].frame.camera, error)
-            reopens = [self._detect_one(opened, turns, results, i) for i in chosen]
-            return any(reopens)
+            if len(chosen) > 1:
+                reopens = [self._detect_one(opened, turns, results, i) for i in chosen]
+                return any(reopens)
+            self._odd(cameras[0], error)
         except BaseException as error:  # noqa: BLE001  # something ends threads: this one goes on
             return self._failed(opened, ModelError(f"its worker was ended by {type(error).__name__}"))
         return False
@@ -225,17 +228,15 @@ class Pool:
         results[i] = alone[0]
         return reopens
 
-    def _judge(self, opened: Opened, camera: str, error: Exception) -> bool:
-        """Decides whose fault it was that a frame could not be looked at; returns whether to open the detector anew."""
-        if isinstance(error, ModelError) and not self._blame.failed(camera):
-            return self._failed(opened, error)
+    def _odd(self, camera: str, error: Exception) -> None:
+        """Logs that a frame could not be looked at, at most one a minute: the detector itself goes on."""
         if (now_s := time.monotonic()) - self._odd_told_s >= _TELL_AGAIN_S:
             self._odd_told_s = now_s
             _log.error('camera "%s": a frame could not be looked at (%s: %s)', camera, type(error).__name__, error)
-        return False
 
-    def _worked(self, opened: Opened) -> None:
-        """Takes note that the detector works again, after it was down."""
+    def _worked(self, opened: Opened, cameras: Sequence[str]) -> None:
+        """Takes note that the detector works on frames of these cameras; again, perhaps, after it was down."""
+        self._suspects.worked(cameras)
         if self._restarts.is_down:
             with self._changed:
                 if opened is self._opened:

@@ -13,6 +13,7 @@ from watchline.detectors.importer.description import hash_file
 from watchline.detectors.isolated_engine import IsolatedEngine, can_isolate
 from watchline.detectors.network import DetectorOptions, NetworkDetector
 from watchline.detectors.opening import engines_folder, open_engine
+from watchline.detectors.restarts import Restarts
 from watchline.pipeline.live.graph import ModelSettings
 from watchline.pipeline.live.pool import Network, Opened
 from watchline.pipeline.machine import usable_cpus
@@ -82,7 +83,9 @@ class Networks:
         engines = engines_folder(self.cache)
         isolate = can_isolate() if wanted.isolate is None else wanted.isolate
         if isolate:
-            return IsolatedEngine(model.onnx, wanted.device, wanted.family, workers, engines, name=name)
+            # Its deaths are failures of the detector: the graph alone counts them, and opens another or gives up.
+            none = Restarts(most=0)
+            return IsolatedEngine(model.onnx, wanted.device, wanted.family, workers, engines, name=name, restarts=none)
         return open_engine(model.onnx, wanted.device, wanted.family, workers, engines)
 
 

@@ -9,13 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import pytest
 
-from tests.kit.require import skip_or_fail
+from tests.kit.small_disk import SmallDisk, small_disk
 from tests.pipeline.live_outcomes import lines_of, make_outcome, wait_until
 from watchline.pipeline.live.journal import Journal, JournalSettings, JournalState
 from watchline.pipeline.live.journal_shelf import Retention
@@ -26,38 +25,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts and kill
 SETTINGS = JournalSettings(write_s=0.02, retention=Retention(free_bytes=0), sweep_s=0.5)
 
 
-class Disk:
-    """A disk of two megabytes in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def fill(self, blocks: int = 1000) -> None:
-        with suppress(OSError), (self.folder / "filler").open("wb", buffering=0) as file:
-            for _ in range(blocks):
-                file.write(b"\0" * 4096)
-
-    def free(self) -> None:
-        (self.folder / "filler").unlink()
-
-    def lock(self, how: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{how}", str(self.folder)], check=True, timeout=10)
-
-
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if shutil.which("mount") is None:
-        skip_or_fail("no command 'mount' here")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, timeout=10, check=False)
-    if done.returncode:
-        skip_or_fail(f"a small disk needs root and leave to mount one: {done.stderr.strip()}")
-    try:
-        yield Disk(folder)
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 class Giving:
@@ -101,7 +72,7 @@ def finished(journal: Journal, folder: Path) -> None:
     assert sorted(set(written)) == sorted(written)
 
 
-def test_a_full_disk_is_told_and_writing_goes_on_by_itself(disk: Disk) -> None:
+def test_a_full_disk_is_told_and_writing_goes_on_by_itself(disk: SmallDisk) -> None:
     journal = Journal(disk.folder, SETTINGS)
     with Giving(journal) as giving:
         wait_until(lambda: journal.status().written_lines > 20)
@@ -122,7 +93,7 @@ def test_a_full_disk_is_told_and_writing_goes_on_by_itself(disk: Disk) -> None:
     finished(journal, disk.folder)
 
 
-def test_on_a_full_disk_old_files_make_room(disk: Disk) -> None:
+def test_on_a_full_disk_old_files_make_room(disk: SmallDisk) -> None:
     settings = JournalSettings(write_s=0.02, file_bytes=30_000, sweep_s=0.1, retention=Retention(free_bytes=400_000))
     disk.fill(350)
     journal = Journal(disk.folder, settings)
@@ -136,7 +107,7 @@ def test_on_a_full_disk_old_files_make_room(disk: Disk) -> None:
     journal.close()
 
 
-def test_a_disk_that_may_only_be_read_is_told_and_writing_goes_on_by_itself(disk: Disk) -> None:
+def test_a_disk_that_may_only_be_read_is_told_and_writing_goes_on_by_itself(disk: SmallDisk) -> None:
     settings = JournalSettings(write_s=0.02, retention=Retention(free_bytes=0), file_bytes=20_000)
     journal = Journal(disk.folder, settings)
     disk.lock("ro")
@@ -231,7 +202,7 @@ def test_a_file_that_can_grow_no_more_keeps_whole_lines(tmp_path: Path) -> None:
     assert "file too large" in done.stdout
 
 
-def test_ids_are_given_on_a_full_disk_and_saved_when_there_is_room(disk: Disk) -> None:
+def test_ids_are_given_on_a_full_disk_and_saved_when_there_is_room(disk: SmallDisk) -> None:
     keeper = Keeper(disk.folder)
     ids = keeper.ids("cam")
     disk.fill()

@@ -13,16 +13,62 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 import yaml  # type: ignore[import-untyped]
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.command import COMMAND
 
 _PAGES = re.compile(r"pages at (http\S+)")
+_DETECTOR = "watchline: detector"  # how the processes that run networks call themselves
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What /metrics said at one moment: (name, labels, value) of each sample."""
+
+    samples: tuple[tuple[str, Mapping[str, str], float], ...]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Reads the text format of Prometheus."""
+        families = text_string_to_metric_families(text)
+        return cls(tuple((one.name, one.labels, one.value) for family in families for one in family.samples))
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of all samples of a name with these labels; there must be one."""
+        found = [value for is_called, has, value in self.samples if is_called == name and labels.items() <= has.items()]
+        assert found, (name, labels)
+        return sum(found)
+
+    def labels(self, name: str, label: str) -> list[str]:
+        """The values that a label has in the samples of a name, in order."""
+        return list(dict.fromkeys(has[label] for is_called, has, _ in self.samples if is_called == name))
+
+    def assert_exact(self) -> None:
+        """Checks that every frame of every camera is somewhere, once."""
+        for camera in self.labels("watchline_frames_received_total", "camera"):
+            received, processed, dropped, in_flight = (
+                self.value(f"watchline_frames_{name}", camera=camera)
+                for name in ("received_total", "processed_total", "dropped_total", "in_flight")
+            )
+            assert received == processed + dropped + in_flight, (camera, received, processed, dropped, in_flight)
+            assert in_flight >= 0, (camera, in_flight)
+
+
+def small_site(model: Path, cameras: Mapping[str, object], **of_each: object) -> dict[str, Any]:
+    """A site of cameras by name and address, and one model, "people", on the CPU; a looped file is never frozen."""
+    usual = {"fps": 0, "frozen_after_s": 0, **of_each}
+    return {
+        "site": "yard",
+        "models": {"people": {"model": str(model), "device": "cpu", "workers": 1}},
+        "cameras": [{"id": name, "url": str(url), **usual} for name, url in cameras.items()],
+    }
 
 
 class DaemonProcess:
@@ -32,12 +78,20 @@ class DaemonProcess:
         folder: for its files; "site.yaml" is written there from `site`, whose storage and address are filled in.
         site: what the file says.
         environment: beside this process's own.
+        arguments: of the command, beside the file.
     """
 
-    def __init__(self, folder: Path, site: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        site: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
         self.file = folder / "site.yaml"
-        self.storage = folder / "storage"
+        self.storage = folder / site.get("storage", {"path": "storage"})["path"]
         self.write(site)
+        self._arguments = arguments
         self._environment = {**os.environ, **(environment or {})}
         self.lines: list[str] = []
         self.url = ""
@@ -58,7 +112,7 @@ class DaemonProcess:
     def start(self, timeout_s: float = 60) -> None:
         """Starts it, and waits until its pages answer."""
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--config", str(self.file)],
+            [*COMMAND, "serve", "--config", str(self.file), *self._arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -105,6 +159,36 @@ class DaemonProcess:
         status, body = self.get("/api/cameras")
         assert status == 200, body
         return {camera["id"]: camera for camera in json.loads(body)["cameras"]}
+
+    def metrics(self) -> Scrape:
+        """What Prometheus would read; every frame is accounted for in it."""
+        status, body = self.get("/metrics")
+        assert status == 200, body
+        scrape = Scrape.of(body.decode())
+        scrape.assert_exact()
+        return scrape
+
+    def wait_for_frames(self, more: int = 10, timeout_s: float = 20) -> None:
+        """Waits until so many more frames of each camera were processed."""
+        before = {name: camera["processed"] for name, camera in self.cameras().items()}
+        self.wait(lambda: all(c["processed"] >= before[name] + more for name, c in self.cameras().items()), timeout_s)
+
+    def children(self) -> list[psutil.Process]:
+        """All processes that it started, and those that they started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def detectors(self) -> list[psutil.Process]:
+        """The processes that run networks now."""
+        found = []
+        for child in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(word.startswith(_DETECTOR) for word in child.cmdline()):
+                    found.append(child)
+        return found
+
+    def memory_bytes(self) -> int:
+        """What it holds for itself alone, without its children."""
+        return int(psutil.Process(self.process.pid).memory_full_info().uss)
 
     def journal(self, camera: str) -> list[dict[str, Any]]:
         """Every line of a camera's journal, in order; each must be whole."""

@@ -153,7 +153,7 @@ def cameras(draw: st.DrawFn, name: str) -> Camera:
         url=draw(st.sampled_from(["rtsp://a:${PW}@cam/1", "/x/yard.mp4", "rtsp://u:p%40@[::1]:8554/x?a=b&c"])),
         backend=draw(st.sampled_from(Backend)),
         transport=draw(st.sampled_from(Transport)),
-        fps=draw(st.floats(0, 240)),
+        fps=draw(st.just(0.0) | st.floats(0.2, 240)),
         weight=draw(st.floats(0.1, 10)),
         model="p",
         classes=tuple(draw(st.lists(words | tricky, max_size=3))),

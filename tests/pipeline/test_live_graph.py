@@ -18,6 +18,7 @@ from watchline.detectors.restarts import Restarts
 from watchline.pipeline.live.kept import Kept
 from watchline.pipeline.live.lane import LaneSettings
 from watchline.pipeline.live.outcome import Outcome
+from watchline.pipeline.live.pool import Opened
 from watchline.pipeline.live.status import PoolState
 from watchline.streams.address import Address
 from watchline.streams.camera_settings import CameraSettings
@@ -188,6 +189,48 @@ def test_a_detector_that_fails_too_often_is_down_for_a_while_and_cameras_stay_al
         site.end()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_camera_on_whose_frames_the_detector_fails_does_not_take_it_from_others(workers: int) -> None:
+    def picky(frame: Frame) -> Detections:
+        if frame.camera == "bad":
+            raise ModelError("it fails on such pictures")
+        return one_person(frame)
+
+    with LiveSite(Detector(picky), workers=workers) as site:
+        site.add(scripted("bad", rate=50))
+        site.add(scripted("usual", rate=50))
+        site.wait_for("usual", 100)
+        pool = site.status().pools["people"]
+        lanes = site.end()
+    assert pool.state is PoolState.RUNNING
+    assert 3 <= pool.deaths <= 5
+    assert lanes["bad"].processed == 0
+    assert lanes["bad"].dropped["detector"] > 20
+    assert lanes["usual"].dropped["detector"] <= 3
+
+
+def test_a_detector_that_cannot_be_opened_anew_whatever_the_reason_is_tried_again() -> None:
+    class Scarce(Detector):
+        def open(self) -> Opened:
+            opened = super().open()
+            if 2 <= self.opened <= 3:
+                raise RuntimeError("can't start new thread")
+            return opened
+
+    detector = Scarce(one_person)
+    with LiveSite(detector) as site:
+        site.add(scripted("cam", rate=50))
+        site.wait_for("cam", 5)
+        detector.error = ModelError("the device is gone")
+        site.wait(lambda: detector.opened >= 2)
+        detector.error = None
+        site.wait_for("cam", 5)
+        pool = site.status().pools["people"]
+        site.end()
+    assert pool.state is PoolState.RUNNING
+    assert pool.deaths >= 3
+
+
 def test_a_frame_that_cannot_be_looked_at_costs_that_frame_alone() -> None:
     def picky(frame: Frame) -> Detections:
         if frame.camera == "odd":
@@ -203,38 +246,6 @@ def test_a_frame_that_cannot_be_looked_at_costs_that_frame_alone() -> None:
     assert lanes["odd"].dropped["detector"] > 0
     assert lanes["usual"].dropped["detector"] == 0
     assert site.detector.opened == 1
-
-
-def test_a_camera_whose_frames_the_detector_fails_on_takes_no_other_with_it() -> None:
-    def picky(frame: Frame) -> Detections:
-        if frame.camera == "poison":
-            raise ModelError("the network fails on such a picture")
-        return one_person(frame)
-
-    with LiveSite(Detector(picky), workers=2) as site:
-        for name in ("poison", "good", "other"):
-            site.add(scripted(name, rate=50))
-        site.wait_for("good", 100)
-        pool = site.status().pools["people"]
-        lanes = site.end()
-    assert pool.state is PoolState.RUNNING
-    assert pool.deaths <= 2
-    assert lanes["poison"].processed == 0
-    assert lanes["good"].dropped["detector"] <= 4
-
-
-def test_a_detector_that_cannot_be_opened_anew_for_whatever_reason_is_tried_again() -> None:
-    detector = Detector(one_person)
-    with LiveSite(detector, restarts=lambda: Restarts(most=2, within_s=60, pause_s=0.5)) as site:
-        site.add(scripted("cam", rate=50))
-        site.wait_for("cam", 5)
-        detector.open_error = OSError("no more files")
-        detector.error = ModelError("the device is gone")
-        site.wait(lambda: site.status().pools["people"].state is PoolState.DOWN)
-        assert "OSError: no more files" in site.status().pools["people"].sentence
-        detector.error = detector.open_error = None
-        site.wait_for("cam", 5)
-        site.end()
 
 
 def test_while_the_detector_is_opened_anew_no_frame_is_held() -> None:
