@@ -8,10 +8,12 @@ PEERS := .venv-peers
 TRACKER_PEERS := .venv-tracker-peers
 export VIDEO ?=
 OUT ?= demo
+MINUTES ?= 120
+SEED ?=
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard */native/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz sanitize check format bench bench-models peers tracker-peers peers-plots wheel clean
+.PHONY: help demo test soak fuzz sanitize check format bench bench-models peers tracker-peers peers-plots wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +43,9 @@ demo: $(VENV)/installed  ## find, track and show people in a sample clip (or VID
 
 test: $(VENV)/installed-dev  ## set up and run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/installed-dev  ## the daemon with random faults and a verifier, 2 hours (MINUTES=5, SEED=7); report in build/soak
+	$(BIN)/python -m tests.soak.daemon --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)") --out build/soak
 
 # A venv that borrows the packages of $(VENV), and has watchline's native modules built with sanitizers in it.
 NATIVE_TESTS := tests/faults/test_native_fuzz.py tests/laws/test_assignment_laws.py tests/laws/test_tracker_laws.py \

@@ -95,11 +95,11 @@ def measure(side: str, cameras: int, recording: Path, seconds: float) -> Load:
         time.sleep(_WARM_S + cameras / 8)
         whole, served = psutil.Process(process.pid), psutil.Process(server.pid)
         watch, begun_s = Others(), time.monotonic()
-        before, server_before = _cpu_s(whole), _own_s(served)
+        before, server_before = cpu_s(whole), _own_s(served)
         time.sleep(seconds)
-        cpu_s, server_s = _cpu_s(whole) - before, _own_s(served) - server_before
+        used_s, server_s = cpu_s(whole) - before, _own_s(served) - server_before
         others, until_s = watch.cores(), time.monotonic()
-        memory, threads = _pss(whole), sum(one.num_threads() for one in _tree(whole))
+        memory, threads = pss(whole), sum(one.num_threads() for one in tree(whole))
         taken = json.loads(process.communicate("\n", timeout=30)[0])
         pushes = [dict(reversed(server.pushes(mount))) for mount in mounts]
     wall_s = until_s - begun_s
@@ -110,9 +110,9 @@ def measure(side: str, cameras: int, recording: Path, seconds: float) -> Load:
     ages = sorted(1000 * (at_s - pushes[camera][number]) for camera, number, at_s in counted)
     rates = [sum(camera == index for camera, _, _ in counted) / wall_s for index in range(cameras)]
     told = tuple(ages[min(len(ages) - 1, int(len(ages) * part))] for part in (0.5, 0.95, 0.99))
-    busy = others - (cpu_s + server_s) / wall_s  # `Others` counts all but this process
+    busy = others - (used_s + server_s) / wall_s  # `Others` counts all but this process
     load = Load(
-        side, cameras, min(rates), statistics.mean(rates), told, 100 * cpu_s / wall_s, memory, threads, max(0.0, busy)
+        side, cameras, min(rates), statistics.mean(rates), told, 100 * used_s / wall_s, memory, threads, max(0.0, busy)
     )
     print(shown([load]), flush=True)
     return load
@@ -137,7 +137,8 @@ def shown(loads: list[Load]) -> str:
     return table(head, rows)
 
 
-def _tree(process: psutil.Process) -> list[psutil.Process]:
+def tree(process: psutil.Process) -> list[psutil.Process]:
+    """Returns a process and its children."""
     return [process, *process.children(recursive=True)]
 
 
@@ -146,12 +147,14 @@ def _own_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    return sum(_own_s(one) for one in _tree(process))
+def cpu_s(process: psutil.Process) -> float:
+    """Returns what a process and its children used of the processor, seconds."""
+    return sum(_own_s(one) for one in tree(process))
 
 
-def _pss(process: psutil.Process) -> int:
-    return sum(one.memory_full_info().pss for one in _tree(process))
+def pss(process: psutil.Process) -> int:
+    """Returns the memory of a process and its children, bytes; shared pages count once."""
+    return sum(one.memory_full_info().pss for one in tree(process))
 
 
 if __name__ == "__main__":
