@@ -22,7 +22,7 @@ from watchline.pipeline.site.changes import Changes, changes
 from watchline.pipeline.site.loading import load_site
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings, tracker_choice
 from watchline.pipeline.site.site import Camera, Site
-from watchline.streams.errors import UsageError, WatchlineError
+from watchline.streams.errors import WatchlineError
 
 T = TypeVar("T")
 
@@ -32,6 +32,10 @@ TICK_S: Final = 0.5
 DRAIN_S: Final = 4.0  # for batches under way at the end; the journal has as much again
 _DETECTOR_STUCK_S: Final = 400.0  # the first frames of a new size may be compiled for that long; isolation ends a hang
 _AGAIN_S: Final = 30.0  # between tries to add a camera that could not be
+
+
+class _EndingError(Exception):
+    """The daemon is asked to end while something else is under way."""
 
 
 @dataclass(slots=True)
@@ -73,18 +77,23 @@ class Daemon:
         try:
             self._manager.ready(self._sentence())
             while not asked.stop:
-                changed = self._file.changed()
-                if asked.reload or changed:
-                    asked.reload = False
-                    self._reload()
-                if self._unread and time.monotonic() - self._tried_s > _AGAIN_S:
-                    self._while_ticking(self._add_missing)
-                self._tick()
+                self._turn(asked)
                 time.sleep(TICK_S)
+        except _EndingError:
+            pass
         finally:
             self._manager.stopping()
             finished = self._end()
         return finished
+
+    def _turn(self, asked: Asked) -> None:
+        changed = self._file.changed()
+        if asked.reload or changed:
+            asked.reload = False
+            self._reload()
+        if self._unread and time.monotonic() - self._tried_s > _AGAIN_S:
+            self._while_ticking(self._add_missing)
+        self._tick()
 
     def _start(self) -> None:
         begun_s = time.monotonic()
@@ -124,18 +133,22 @@ class Daemon:
     def _reload(self) -> None:
         """Reads the file again and applies what changed; one that is wrong, or cannot be applied, changes nothing."""
         self._manager.reloading()
+        failed = "the new configuration is refused, the old one runs on"
         try:
             site = load_site(self._file.path)
             running = {name: lane.settings.camera for name, lane in self._graph.lanes().items()}
             told = changes(self._site, site, running)
             lanes = {camera.id: self._lane(site, camera) for camera in site.cameras}
             ready = self._while_ticking(lambda: self._prepared(site, told, lanes))
+            failed = "the new configuration could not be applied whole"
+            self._while_ticking(lambda: self._apply(site, told, lanes, ready))
+        except _EndingError:
+            raise
         except Exception as error:  # noqa: BLE001  # whatever is wrong with it, what runs runs on
             self._outputs.reloads.refused()
             what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
-            _log.error("the new configuration is refused, the old one runs on: %s", what)
+            _log.error("%s: %s", failed, what)
         else:
-            self._while_ticking(lambda: self._apply(site, told, lanes, ready))
             for sentence in told.sentences or ("nothing changed",):
                 _log.info("configuration read again: %s", sentence)
             if self._unread:
@@ -197,7 +210,11 @@ class Daemon:
         self._tried_s = time.monotonic()
 
     def _while_ticking(self, work: Callable[[], T]) -> T:
-        """Returns what `work` does in a thread of its own, which may take minutes; the watchdog is fed meanwhile."""
+        """Returns what `work` does in a thread of its own, which may take minutes; the watchdog is fed meanwhile.
+
+        Raises:
+            _EndingError: the daemon is asked to end; the work is left alone.
+        """
         answer = Future[T]()
 
         def run() -> None:
@@ -210,7 +227,7 @@ class Daemon:
         while not wait([answer], TICK_S).done:
             self._tick()
             if self._asked.stop:
-                raise UsageError("the daemon is ending")
+                raise _EndingError
         return answer.result()
 
     def _add(self, site: Site, camera: Camera) -> None:
