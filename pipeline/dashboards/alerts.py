@@ -209,7 +209,7 @@ def _of_detectors(pace: Pace) -> tuple[Alert, ...]:
         ),
         Alert(
             "WatchlineDetectorFellBack",
-            "watchline_detector_fallbacks_total > 0",
+            "watchline_detector_fallen_back == 1",
             60,
             "warning",
             "Detector {{ $labels.model }} runs on another device than it should.",

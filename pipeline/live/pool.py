@@ -147,6 +147,7 @@ class Pool:
             workers=len(self._threads),
             deaths=deaths,
             fallbacks=fallbacks,
+            fallen_back=bool(info.fallbacks),
             waiting=waiting,
             batches=batches,
             stages=stages,

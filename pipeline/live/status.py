@@ -84,6 +84,7 @@ class PoolStatus:
         workers: batches that may be under way at once.
         deaths: how often the detector failed.
         fallbacks: how often one device gave way to another.
+        fallen_back: it runs on another device than the first that was asked for.
         waiting: frames that wait for a worker, of all cameras.
         batches: frames a batch.
         stages: times of "wait" (taken to begun), "detect" and "track", seconds a batch or frame.
@@ -101,6 +102,7 @@ class PoolStatus:
     workers: int
     deaths: int
     fallbacks: int
+    fallen_back: bool
     waiting: int
     batches: Histogram
     stages: dict[str, Histogram]

@@ -28,6 +28,9 @@ def detectors(pools: Mapping[str, PoolStatus]) -> Iterator[Metric]:
     fallbacks = CounterMetricFamily(
         "watchline_detector_fallbacks", "Times that one device gave way to another.", labels=("model",)
     )
+    fallen_back = GaugeMetricFamily(
+        "watchline_detector_fallen_back", "1 while it runs on another device than the first asked for.", labels=_ON
+    )
     queue = GaugeMetricFamily("watchline_queue_depth", "Frames that wait for a worker.", labels=("model",))
     batches = HistogramMetricFamily("watchline_batch_size", "Frames a batch.", labels=("model",))
     stages = HistogramMetricFamily(
@@ -40,11 +43,12 @@ def detectors(pools: Mapping[str, PoolStatus]) -> Iterator[Metric]:
         workers.add_metric(on, pool.workers)
         deaths.add_metric((name,), pool.deaths)
         fallbacks.add_metric((name,), pool.fallbacks)
+        fallen_back.add_metric(on, int(pool.fallen_back))
         queue.add_metric((name,), pool.waiting)
         _add(batches, (name,), pool.batches)
         for stage, histogram in pool.stages.items():
             _add(stages, (name, stage), histogram)
-    yield from (info, up, workers, deaths, fallbacks, queue, batches, stages)
+    yield from (info, up, workers, deaths, fallbacks, fallen_back, queue, batches, stages)
 
 
 def _last_part(network: str) -> str:

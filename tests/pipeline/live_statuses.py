@@ -129,5 +129,5 @@ def pool(model: str, state: PoolState = PoolState.RUNNING, sentence: str = "") -
     empty = Histogram(BATCH_BOUNDS, (0,) * (len(BATCH_BOUNDS) + 1), 0.0)
     return PoolStatus(
         model, "/srv/models/yolov8n.onnx", "f59b3d83", "cpu", "CPUExecutionProvider", "onnxruntime 1.20", state,
-        sentence, 2, 0, 0, 1, empty, {}, 0.1,
+        sentence, 2, 0, 0, False, 1, empty, {}, 0.1,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 
 const POLL_MS = 2000;      // from one answer to the next question
 const FRESH_MS = 2000;     // a picture younger than this is left as it is
+const LIVE_MS = 20000;     // a live view is begun anew this often
 const PATIENCE_MS = 6000;  // an answer that takes longer is given up
 const AT_ONCE = 4;         // pictures under way; a browser has six connections, and live pictures hold one
 
@@ -202,9 +203,21 @@ function showLive() {
   } else if (dialog.classList.contains("lost")) connect();
 }
 
+// A browser does not say when such a stream ends or stalls: it is begun anew now and then, and when someone is back.
+function refreshLive() {
+  if (byId("live").open && !document.hidden && !byId("live").classList.contains("lost")) connect();
+}
+
+byId("live").querySelector("img").addEventListener("error", () => {
+  if (!byId("live").open) return;
+  byId("live").classList.add("lost");
+  byId("live").querySelector(".why").textContent = "the pictures stopped; they are asked for again";
+});
 byId("live").addEventListener("close", () => byId("live").querySelector("img").removeAttribute("src"));
 byId("troubled").addEventListener("change", arrange);
 byId("search").addEventListener("input", arrange);
 document.addEventListener("visibilitychange", loadPictures);
+document.addEventListener("visibilitychange", refreshLive);
 setInterval(loadPictures, FRESH_MS / 4);
+setInterval(refreshLive, LIVE_MS);
 poll();
