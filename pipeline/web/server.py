@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -46,6 +47,7 @@ class WebServer:
         port: 0 for any that is free.
         tls: None for plain HTTP.
         connection: what bounds a client; tests have less patience.
+        handshake_s: within which a client must have shaken hands, with TLS.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class WebServer:
         port: int = 0,
         tls: Tls | None = None,
         connection: type[BoundedConnection] = BoundedConnection,
+        handshake_s: float = 10.0,
     ) -> None:
         self._app, self._host, self._port, self._tls = app, host, port, tls
-        self._connection = connection
+        self._connection, self._handshake_s = connection, handshake_s
         self._server: _Beating | None = None
         self._thread: threading.Thread | None = None
         self._bound: tuple[str, int] = (host, port)
@@ -144,7 +147,7 @@ class WebServer:
 
     def _run(self, server: _Beating, listener: socket.socket) -> None:
         try:
-            asyncio.run(_serve(server, listener))
+            asyncio.run(_serve(server, listener, self._handshake_s if self._tls else None))
         except Exception as error:  # noqa: BLE001  # `advanced_s` tells the daemon; this tells a person
             _log.error("the HTTP server ended: %s: %s", type(error).__name__, redact(str(error)))
         finally:
@@ -161,8 +164,13 @@ class _Beating(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-async def _serve(server: _Beating, listener: socket.socket) -> None:
+async def _serve(server: _Beating, listener: socket.socket, handshake_s: float | None) -> None:
     server.beat_s = time.monotonic()
+    if handshake_s is not None:
+        # Until then a client counts nowhere, and asyncio would wait a minute; uvicorn has no word for it.
+        loop = asyncio.get_running_loop()
+        create = partial(loop.create_server, ssl_handshake_timeout=handshake_s)
+        loop.create_server = create  # type: ignore[method-assign]
     await server.serve(sockets=[listener])
     for connection in list(server.server_state.connections):  # whose clients read nothing
         if connection.transport is not None:

@@ -121,6 +121,16 @@ def test_it_speaks_tls_with_a_certificate_of_the_site(daemon: ScriptedDaemon, tm
         WebServer(daemon.app(), tls=Tls(tmp_path / "absent.pem", made.key)).start()
 
 
+def test_a_client_that_never_shakes_hands_is_cut_off(daemon: ScriptedDaemon, tmp_path: Path) -> None:
+    made = make_certificate(tmp_path)
+    with (
+        WebServer(daemon.app(), tls=Tls(made.certificate, made.key), handshake_s=0.3) as server,
+        socket.create_connection(server.address) as silent,
+    ):
+        silent.settimeout(5)
+        assert silent.recv(1) == b""
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: "])
 def test_a_client_that_sends_no_whole_request_is_cut_off(server: WebServer, sent: bytes) -> None:
     with socket.create_connection(server.address) as client:
