@@ -152,6 +152,11 @@ class Lane:
                 return None
             return Snapshot(self._tracker.save(), self._last_frame_at)
 
+    def forget(self) -> None:
+        """Lets go of the tracker, at the very end: native code complains of what outlives it."""
+        with self._lock:
+            self._tracker = None
+
     @property
     def under_way(self) -> int:
         """Frames taken and not settled yet."""

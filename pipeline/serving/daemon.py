@@ -269,6 +269,8 @@ class Daemon:
         finished = self._graph.close(DRAIN_S)
         self._gaps.close()
         finished &= self._outputs.close(DRAIN_S)
+        for lane in self._graph.lanes().values():
+            lane.forget()
         how = "all frames finished" if finished else "some frames were left unfinished"
         _log.info("stopped in %.1f s, %s", time.monotonic() - begun_s, how)
         return finished
