@@ -134,7 +134,7 @@ def soak(asked: Soak) -> dict[str, Any]:
                 wrong = _run(yard, asked, begun_s, outcomes)
                 time.sleep(2)
                 wrong += [f"at the end: {end}" for end in [yard.end_daemon()] if end]
-            wrong += check_end(yard.daemon.storage / "tracks")
+            wrong += check_end(yard.daemon.storage)
             wrong += _said(yard.daemon.lines)
             (asked.folder / "daemon.log").write_text("\n".join(yard.daemon.lines) + "\n")
         found: dict[str, Any] = json.loads(verdict.read_text()) if verdict.exists() else {"wrong": ["no verdict"]}

@@ -122,11 +122,11 @@ class Journals:
             its.barred.append(range(first, its.highest + 1))
 
 
-def check_end(folder: Path) -> list[str]:
-    """Returns which files of a daemon that has ended are not whole."""
-    files = sorted(folder.glob("*/*.jsonl"))
+def check_end(storage: Path) -> list[str]:
+    """Returns which files under the storage of a daemon that has ended are not whole."""
+    files = sorted(storage.glob("tracks/*/*.jsonl"))
     wrong = [f"{path}: it does not end with a whole line" for path in files if not _ends_well(path)]
-    return wrong + [f"{path}: left half-written" for path in folder.parent.rglob("*.part")]
+    return wrong + [f"{path}: left half-written" for path in storage.rglob("*.part")]
 
 
 def _ends_well(path: Path) -> bool:

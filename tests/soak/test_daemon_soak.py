@@ -134,9 +134,9 @@ class TestJournals:
         return json.dumps(record) + "\n"
 
     def look(self, folder: Path, *parts: str) -> list[str]:
-        path = folder / "gate" / "2026.jsonl"
-        path.parent.mkdir()
-        journals, wrong = Journals(folder), []
+        path = folder / "tracks" / "gate" / "2026.jsonl"
+        path.parent.mkdir(parents=True)
+        journals, wrong = Journals(folder / "tracks"), []
         for part in parts:
             with path.open("a") as out:
                 out.write(part)
