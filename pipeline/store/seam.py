@@ -1,0 +1,167 @@
+"""The seam between sightings and the database that keeps them: what a backend must do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watchline.pipeline.store.sighting import Provenance, Sighting
+from watchline.reid.embeddings import EmbeddingModel, Kind
+from watchline.trackers.tracks import I64
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which sightings; all that is said must hold, and nothing said means all.
+
+    Attributes:
+        cameras: of one of these; empty for any.
+        since: that ended at or after this, UTC seconds.
+        until: that started before this, UTC seconds.
+        ids: of these sighting ids.
+        track: of this camera and track id.
+        source: of this file, as `Provenance.source` has it.
+    """
+
+    cameras: tuple[str, ...] = ()
+    since: float | None = None
+    until: float | None = None
+    ids: tuple[str, ...] = ()
+    track: tuple[str, int] | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A track as its stored parts tell it together, without pictures, vectors and path; fields as in `Sighting`.
+
+    Attributes:
+        ids: of its parts, in order.
+        crops: how many there are.
+        vectors: what describes it.
+    """
+
+    ids: tuple[str, ...]
+    track_key: str
+    camera: str
+    track_id: int
+    label: str
+    start_pts_s: float
+    end_pts_s: float
+    started_at: float
+    ended_at: float
+    clock: str
+    frames: int
+    best_score: float
+    quality: float
+    reason: str
+    crops: int
+    vectors: tuple[Kind, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorBatch:
+    """Stored vectors of one model, for an index; row i of every array is one.
+
+    Attributes:
+        key: (N,) int64, the vector's own for good, rising.
+        vectors: (N, D) float16.
+        camera: (N,) int32, index in `cameras`.
+        started_at: (N,) float64, UTC seconds.
+        ended_at: (N,) float64.
+        cameras: names.
+        sighting_ids: of each.
+    """
+
+    key: I64
+    vectors: NDArray[np.float16]
+    camera: NDArray[np.int32]
+    started_at: NDArray[np.float64]
+    ended_at: NDArray[np.float64]
+    cameras: tuple[str, ...]
+    sighting_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased.
+
+    Attributes:
+        sightings: ids.
+        crops: how many.
+        vectors: how many.
+        bytes_searched: of the store's files, in which nothing of it was found.
+    """
+
+    sightings: tuple[str, ...]
+    crops: int
+    vectors: int
+    bytes_searched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long each kind of data is kept, seconds since a sighting ended; None for ever.
+
+    Attributes:
+        crops_s: pictures.
+        vectors_s: embeddings.
+        paths_s: boxes over time.
+        sightings_s: the sighting itself, and all that is left of it.
+    """
+
+    crops_s: float | None = None
+    vectors_s: float | None = None
+    paths_s: float | None = None
+    sightings_s: float | None = None
+
+
+class SightingStore(Protocol):
+    """Keeps sightings. Safe to call from several threads, and from several processes on one machine.
+
+    Every method raises `streams.errors.OutputError` where the database cannot be read or written, with the file's name.
+    """
+
+    def add(self, sightings: Sequence[Sighting]) -> None:
+        """Keeps all or none; what is kept when this returns survives a kill and a loss of power.
+
+        Raises:
+            StoreFull: there is no room; none was kept.
+        """
+
+    def get(self, sighting_id: str) -> Sighting:
+        """Returns one sighting; raises UsageError where there is none."""
+
+    def find(self, selection: Selection, most: int, before: tuple[float, str] | None = None) -> list[Summary]:
+        """Returns at most `most` tracks, newest first by (started_at, track_key): those that come after `before`."""
+
+    def count(self, selection: Selection) -> int:
+        """Returns how many sightings (parts) there are."""
+
+    def models(self) -> list[tuple[EmbeddingModel, int]]:
+        """Returns the models whose vectors are kept, and how many of each."""
+
+    def vectors(self, sha256: str, after: int = -1, most: int = 10_000) -> Iterator[VectorBatch]:
+        """Yields the vectors of one model whose key is greater than `after`, in order of key."""
+
+    def removed(self, after: int = -1) -> tuple[I64, int]:
+        """Returns the keys of vectors that were erased since the mark `after`, and the mark to ask with next."""
+
+    def erase(self, selection: Selection) -> Erased:
+        """Erases sightings with all that belongs to them, from the files too; an empty selection is refused.
+
+        Raises:
+            UsageError: the selection names nothing.
+            OutputError: something of it is still found in the files.
+        """
+
+    def purge(self, keep: Keep, now: float) -> Erased:
+        """Erases what is older than it may get."""
+
+    def close(self) -> None:
+        """Lets go of the files; idempotent."""
