@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from watchline.pipeline.cli.eval_reid import reid
 from watchline.streams.errors import UsageError
 from watchline.trackers.evaluate import Scores, tally
 
@@ -16,10 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure results against a known tr
 
 _COMBINED = "combined"
 
-
-@app.callback()
-def _group() -> None:  # keeps `mot` a command of its own, even as the only one
-    pass
+app.command("reid")(reid)
 
 
 @app.command("mot")
