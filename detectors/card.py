@@ -10,7 +10,7 @@ from typing import Any, Self
 from watchline.streams.errors import ModelError
 
 _PREFIX = "watchline."
-_TUPLES = ("labels", "strides", "keypoints", "anchors", "outputs")
+_TUPLES = ("labels", "strides", "keypoints", "anchors", "outputs", "mean", "std")
 _TEXTS = ("family", "task", "colour", "source_sha256", "source_name", "licence", "placement", "layout")
 _FACES = ("scrfd", "yunet")  # whose points need not be said
 _MAX_FEED = 100_000  # far above any number that a network is fed by
@@ -23,7 +23,7 @@ _NEEDED = ("family", "task", "labels", "strides")
 class ModelCard:
     """What a network is, how it wants to be fed and what its outputs mean. `heads.registry` lists what can be read.
 
-    The network sees (byte - shift) / scale.
+    The network sees (byte - shift) / scale; where `mean` and `std` are given, that less the mean, divided by the std.
 
     Attributes:
         family: "yolov8", ...: whose outputs these are.
@@ -41,11 +41,14 @@ class ModelCard:
             fill the input.
         layout: how far the outputs are worked out: "decoded" (pixels and scores), "raw" (the last convolutions'), or
             "finished" (suppressed too).
-        keypoints: points an object, and numbers a point (2: x, y; 3: x, y, score); (0, 0) for none.
+        keypoints: points an object, and numbers a point (2: x, y; 3: x, y, score); (0, 0) for none. Of an "embed"
+            network: the points by which its pictures are to be aligned.
         anchors: widths and heights of a "raw" head's anchor boxes, pixels, level by level; else empty.
         outputs: names of the outputs to read, in the order that the head wants; empty: whatever the network calls them.
         iou: largest overlap of two detections of a class that the family's own programs leave, in [0, 1].
         batched: whether the first dimension of every output counts the pictures of the batch.
+        mean: of an "embed" network, what is taken from each channel, in the order of `colour`; () for nothing.
+        std: likewise what each channel is then divided by.
     """
 
     family: str
@@ -66,6 +69,8 @@ class ModelCard:
     outputs: tuple[str, ...] = ()
     iou: float = 0.7
     batched: bool = True
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def to_metadata(self) -> dict[str, str]:
         """Returns the card as ONNX metadata: string keys, JSON values.
@@ -136,14 +141,24 @@ class ModelCard:
         fed = 1 / _MAX_FEED <= self.scale <= _MAX_FEED and abs(self.shift) <= _MAX_FEED
         if not 0 <= self.iou <= 1 or not fed or not 0 <= self.pad <= 255 or len(self.keypoints) != 2:
             raise ValueError(f"iou {self.iou}, scale {self.scale}, pad {self.pad}, keypoints {self.keypoints}")
-        if (self.task in ("pose", "face")) != (self.keypoints[0] > 0) and self.family not in _FACES:
+        pointed = self.task in ("pose", "face")
+        if self.task != "embed" and pointed != (self.keypoints[0] > 0) and self.family not in _FACES:
             raise ValueError(f"a {self.task} model with {self.keypoints[0]} keypoints")
+        self._check_channels()
+
+    def _check_channels(self) -> None:
+        """Raises ValueError where mean and std make no sense."""
+        if not self.mean and not self.std:
+            return
+        fed = len(self.mean) == len(self.std) == 3 and all(abs(number) <= _MAX_FEED for number in self.mean)
+        if self.task != "embed" or not fed or not all(1 / _MAX_FEED <= number <= _MAX_FEED for number in self.std):
+            raise ValueError(f"mean {self.mean}, std {self.std}: want three of each, of an embed model")
 
     def _check_kinds(self) -> None:
         """Raises ValueError where a field is not of its kind: a card may have been written by anybody."""
         words = (*(getattr(self, name) for name in _TEXTS), *self.labels, *self.outputs)
         whole = (self.pad, *self.strides, *self.keypoints)
-        numbers = (self.scale, self.shift, self.iou, *self.anchors)
+        numbers = (self.scale, self.shift, self.iou, *self.anchors, *self.mean, *self.std)
         if not all(isinstance(word, str) for word in words) or not isinstance(self.batched, bool):
             raise ValueError("a text or a yes is something else")
         if not all(word.isprintable() for word in (self.family, self.task, self.licence, *self.labels)):

@@ -89,8 +89,9 @@ class Engine(Protocol):
     def run(self, batch: F32) -> tuple[F32, ...]:
         """Returns the outputs that `card.outputs` names, in its order, for `batch` (N, 3, H, W) float32.
 
-        Each is (N, ...) float32. Row i depends on item i alone, to the last bit, whatever else is in the batch. Only a
-        network that is not `card.batched` must be given one item at a time: its outputs vary in length.
+        Each is (N, ...) float32. Row i depends on item i alone, to the last bit, whatever else is in the batch; of an
+        "embed" network to rounding, where batches differ in size. Only a network that is not `card.batched` must be
+        given one item at a time: its outputs vary in length.
 
         Raises:
             ModelError: the runtime failed; says on which device.
@@ -137,8 +138,9 @@ class OnnxEngine:
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
         self._outputs = list(self._card.outputs)
-        # On a CPU a batch costs as much a frame as singles do, and takes more memory.
-        one_by_one = self._info.device == "cpu" or not self._card.batched
+        # On a CPU a batch of frames costs as much a frame as singles do, and takes more memory. The small networks that
+        # describe people gain a quarter by it where other work, between their calls, empties the caches.
+        one_by_one = (self._info.device == "cpu" and self._card.task != "embed") or not self._card.batched
         self._batch = batch or (1 if one_by_one else 0)
 
     @property

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from watchline.detectors.card import ModelCard
+from watchline.detectors.embedder_cards import EMBEDDERS, embedder
 from watchline.detectors.family_cards import (
     END_TO_END,
     LANDMARKS,
@@ -60,6 +61,7 @@ FAMILIES: Final = (
     "omz-ssd",
     "omz-ssd-person",
     "omz-ssd-face",
+    *EMBEDDERS,
 )
 
 
@@ -89,8 +91,7 @@ def decide(facts: Facts, family: str = "") -> ModelCard:
 
 def _agreed(card: ModelCard, family: str) -> ModelCard:
     """Returns `card` where what the user says is what the file says."""
-    base, _, task = family.partition("-")
-    if family and (base != card.family or (task and task != card.task)):
+    if family not in ("", card.family, f"{card.family}-{card.task}"):
         raise UsageError(f"--family {family}: the file says that it is a {card.family} {card.task} model; leave it out")
     return card
 
@@ -312,6 +313,8 @@ def _is_raw(facts: Facts) -> bool:
 
 def _as_said(facts: Facts, family: str, labels: tuple[str, ...]) -> ModelCard:
     """Returns the card of a network that is of `family` because the user says so."""
+    if family in EMBEDDERS:
+        return embedder(facts, family)
     if family.startswith("omz-ssd"):
         return omz_ssd(facts, family.removeprefix("omz-ssd").removeprefix("-"), labels)
     base, _, task = family.partition("-")

@@ -18,16 +18,20 @@ from watchline.streams.errors import ModelError, UsageError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES: Final = 1 << 20
+_MAX_MEAN: Final = 1000  # of a channel, in whatever numbers the network is fed
 _CHOICES: Final = {
     "task": ("detect", "pose", "face", "segment", "embed"),
     "layout": ("decoded", "raw", "finished"),
     "colour": ("rgb", "bgr"),
     "placement": ("centre", "corner"),
 }
+_FEEDING: Final = ("colour", "scale", "shift", "pad", "placement", "iou", "licence", "mean", "std")
 _RANGES: Final = {"scale": (1e-6, 1e6), "shift": (-1e6, 1e6), "pad": (0, 255), "iou": (0, 1)}
 _WANTS: Final = {
     "classes": 'a list of names, such as ["plate", "car"]',
     "keypoints": "points an object and numbers a point, such as [17, 3]",
+    "mean": "three numbers, red, green and blue or as `colour` says, such as [0.485, 0.456, 0.406]",
+    "std": "three numbers above 0, likewise",
     "anchors": "widths and heights in pixels, level by level, such as [[12,16, 19,36, 40,28], [36,75, ...], ...]",
     "open_size": "true or false",
     "sha256": "64 lower-case hex digits",
@@ -52,6 +56,8 @@ class Manifest:
         anchors: widths and heights of a raw head's anchor boxes, pixels, finest level first.
         iou: largest overlap of two detections of a class.
         open_size: the size and batch that the file states are no bound: the network takes any multiple of its stride.
+        mean: of a network that compares pictures, what is taken from each channel; see `ModelCard.mean`.
+        std: likewise what each channel is then divided by.
         licence: SPDX name of the weights' licence.
         sha256: of the file; another file is refused.
     """
@@ -69,6 +75,8 @@ class Manifest:
     anchors: tuple[float, ...] = ()
     iou: float | None = None
     open_size: bool = False
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     licence: str = ""
     sha256: str = ""
 
@@ -82,7 +90,9 @@ class Manifest:
         """The family and task in the form of `layout.FAMILIES`."""
         base, _, task = self.family.partition("-")
         both = f"{base}-{self.task or task}"
-        return both if both in FAMILIES else base
+        if both in FAMILIES:
+            return both
+        return self.family if self.family in FAMILIES and base not in FAMILIES else base
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -167,8 +177,12 @@ def card_of(facts: Facts, said: Manifest) -> ModelCard:
             raise UsageError(f"{name} {stated!r}: the file shows {shown!r}; correct the manifest")
     if said.classes and said.classes != card.labels:
         raise UsageError(f"{len(said.classes)} classes are named, and the file names its own; leave them out")
-    feeding = {name: getattr(said, name) for name in ("colour", "scale", "shift", "pad", "placement", "iou", "licence")}
-    return replace(card, **{name: value for name, value in feeding.items() if value not in ("", None)})
+    if bool(said.mean) != bool(said.std) or (said.mean and card.task != "embed"):
+        raise UsageError(
+            "mean and std go together, and belong to a network that compares pictures; correct the manifest"
+        )
+    feeding = {name: getattr(said, name) for name in _FEEDING}
+    return replace(card, **{name: value for name, value in feeding.items() if value not in ("", None, ())})
 
 
 def _value(key: str, value: Any) -> Any:
@@ -192,6 +206,9 @@ def _value(key: str, value: Any) -> Any:
         value = _flat(value)
         good = bool(value) and all(isinstance(n, int | float) and not isinstance(n, bool) and n > 0 for n in value)
         good = good and (key != "keypoints" or (len(value) == 2 and value[1] in (2, 3) and isinstance(value[0], int)))
+    elif key in ("mean", "std"):
+        good = isinstance(value, list) and len(value) == 3 and all(_is_number(n) and abs(n) <= _MAX_MEAN for n in value)
+        good = good and (key == "mean" or all(n >= 1 / _MAX_MEAN for n in value))
     elif key == "open_size":
         good = isinstance(value, bool)
     else:
@@ -203,6 +220,10 @@ def _value(key: str, value: Any) -> Any:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 500 and value.isprintable()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _flat(value: Any) -> list[Any]:

@@ -6,23 +6,26 @@ That package takes 15 MB to load and as much again for the weights, for a few hu
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from watchline.streams.errors import ModelError
 
 FLOAT: Final = 1  # TensorProto.DataType
 _Bytes: TypeAlias = memoryview | mmap.mmap
+_Read = TypeVar("_Read")
 _MOST_VALUES: Final = 4096  # inputs, outputs and entries of the metadata; real files have a few dozen
 _MOST_CONSTANTS: Final = 1 << 16
+_MOST_NODES: Final = 1 << 16
 _MOST_SIDES: Final = 64  # of a shape
 _MOST_TEXT: Final = 1 << 20  # bytes of one entry
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
-_GRAPH_CONSTANT, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
+_GRAPH_NODE, _GRAPH_CONSTANT, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OPERATION = 1, 2, 3, 4
 _CONSTANT_NAME = 8
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -51,15 +54,48 @@ class OnnxHeader:
     metadata: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step of the network: its name, what it does, and the names of what goes in and comes out."""
+
+    name: str
+    operation: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The names in a network; its inputs are without those that are constants."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    constants: frozenset[str]
+    nodes: tuple[Node, ...]
+
+
 def read_header(path: Path) -> OnnxHeader:
     """Returns what the ONNX file `path` says of itself.
 
     Raises:
         ModelError: it cannot be read, or is no ONNX file.
     """
+    return _read(path, _header)
+
+
+def read_outline(path: Path) -> Outline:
+    """Returns the names in the ONNX file `path`.
+
+    Raises:
+        ModelError: it cannot be read, or is no ONNX file.
+    """
+    return _read(path, _outline)
+
+
+def _read(path: Path, reader: Callable[[mmap.mmap], _Read]) -> _Read:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _header(data)
+            return reader(data)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, IndexError) as error:  # an empty file, a length beyond the end, text that is none
@@ -89,6 +125,37 @@ def _header(data: mmap.mmap) -> OnnxHeader:
             _expect_room(len(inputs) + len(outputs), _MOST_VALUES, "inputs and outputs")
             (inputs if number == _GRAPH_INPUT else outputs).append(_value(data, start, end))
     return OnnxHeader(tuple(value for value in inputs if value.name not in constants), tuple(outputs), metadata)
+
+
+def _outline(data: mmap.mmap) -> Outline:
+    graphs = [(start, end) for number, start, end in _fields(data, 0, len(data)) if number == _MODEL_GRAPH]
+    if len(graphs) != 1:
+        raise ValueError("it has no graph")
+    constants: set[str] = set()
+    nodes: list[Node] = []
+    ends: dict[int, list[str]] = {_GRAPH_INPUT: [], _GRAPH_OUTPUT: []}
+    for number, start, end in _fields(data, *graphs[0]):
+        if number == _GRAPH_CONSTANT:
+            _expect_room(len(constants), _MOST_CONSTANTS, "constants")
+            constants.update(_text(data, s, e) for n, s, e in _fields(data, start, end) if n == _CONSTANT_NAME)
+        elif number == _GRAPH_NODE:
+            _expect_room(len(nodes), _MOST_NODES, "nodes")
+            nodes.append(_node(data, start, end))
+        elif number in ends:
+            _expect_room(len(ends[number]), _MOST_VALUES, "inputs and outputs")
+            ends[number].append(_value(data, start, end).name)
+    inputs = tuple(name for name in ends[_GRAPH_INPUT] if name not in constants)
+    return Outline(inputs, tuple(ends[_GRAPH_OUTPUT]), frozenset(constants), tuple(nodes))
+
+
+def _node(data: _Bytes, start: int, end: int) -> Node:
+    texts: dict[int, list[str]] = {_NODE_INPUT: [], _NODE_OUTPUT: [], _NODE_NAME: [], _NODE_OPERATION: []}
+    for number, s, e in _fields(data, start, end):
+        if number in texts:
+            _expect_room(len(texts[number]), _MOST_VALUES, "inputs and outputs of a node")
+            texts[number].append(_text(data, s, e))
+    last = {number: (texts[number] or [""])[-1] for number in (_NODE_NAME, _NODE_OPERATION)}
+    return Node(last[_NODE_NAME], last[_NODE_OPERATION], tuple(texts[_NODE_INPUT]), tuple(texts[_NODE_OUTPUT]))
 
 
 def _value(data: _Bytes, start: int, end: int) -> Value:

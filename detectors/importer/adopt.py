@@ -83,7 +83,8 @@ def _write(job: Job) -> str:
     target.write_bytes(model.SerializeToString(deterministic=True))
     try:
         card = OnnxEngine(target, "cpu", said=said).card
-        head_of(card)
+        if card.task != "embed":  # its output needs no head: it is the vector
+            head_of(card)
     except ModelError as error:
         raise ModelError(f"{source.name}: {str(error).removeprefix(f'{target}: ')}") from error
     for entry in list(model.metadata_props):
