@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from watchline.pipeline.cli import config, dashboards, evaluate, models, streams
+from watchline.pipeline.cli import config, dashboards, erase, evaluate, models, sightings, streams
 from watchline.pipeline.cli.check import check
 from watchline.pipeline.cli.deploying import deploy
 from watchline.pipeline.cli.doctor import doctor
@@ -32,6 +32,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(streams.app, name="streams")
 app.add_typer(models.app, name="models")
+app.add_typer(sightings.app, name="sightings")
+app.add_typer(erase.app, name="erase")
 app.add_typer(evaluate.app, name="eval")
 
 
