@@ -55,6 +55,28 @@ def run_progress(name: str, frames: int | None, *, quiet: bool) -> Iterator[Show
         yield show
 
 
+@contextmanager
+def count_progress(name: str, total: int, unit: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Gives what to call with how many are done; draws on stderr where that is a terminal and `quiet` is not asked for.
+
+    Args:
+        name: of the work.
+        total: how many there are.
+        unit: what they are, such as "pictures".
+        quiet: draw nothing.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TextColumn(unit, markup=False), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bars:
+        task = bars.add_task(name, total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
 def fetch_shown(entry: Entry, cache: Path, mirror: str, stop: threading.Event | None = None) -> Path:
     """Returns the file of `entry`, fetched if need be.
 
