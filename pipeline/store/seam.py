@@ -95,13 +95,24 @@ class Erased:
         sightings: ids.
         crops: how many.
         vectors: how many.
-        bytes_searched: of the store's files, in which nothing of it was found.
+        bytes_searched: of the store's files, in which nothing of it was found; 0 where no search was made: by the
+            retention, or where nothing was erased.
+        files: that were searched.
+        sha256: of each sighting's pictures and vectors, one after the other: what was looked for, by a name only.
+        fragment_bytes: any piece of a picture or a vector that is as long as this would have been found.
+        shared: sightings that are kept, and have a picture or vector that an erased one had too.
+        backups: copies of the store that held some of it, and were removed.
     """
 
     sightings: tuple[str, ...]
     crops: int
     vectors: int
     bytes_searched: int
+    files: tuple[str, ...] = ()
+    sha256: tuple[str, ...] = ()
+    fragment_bytes: int = 0
+    shared: tuple[str, ...] = ()
+    backups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,11 @@ class SightingStore(Protocol):
         """Yields the vectors of one model whose key is greater than `after`, in order of key."""
 
     def removed(self, after: int = -1) -> tuple[I64, int]:
-        """Returns the keys of vectors that were erased since the mark `after`, and the mark to ask with next."""
+        """Returns the keys of vectors that were erased since the mark `after`, and the mark to ask with next.
+
+        Raises:
+            StaleMark: the mark is so old (a week) that keys are missing: an index is to be built anew.
+        """
 
     def erase(self, selection: Selection) -> Erased:
         """Erases sightings with all that belongs to them, from the files too; an empty selection is refused.
