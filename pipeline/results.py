@@ -16,12 +16,16 @@ from watchline.streams.errors import UsageError
 VIDEO = "annotated.mp4"
 REPORT = "report.html"
 SUMMARY = "summary.json"
+FEATURES = "features.npz"
+FACE_FEATURES = "face-features.npz"
 OUTPUTS = {
     VIDEO: "annotated video",
     REPORT: "report",
     TRACKS: "tracks",
     MOT: "tracks, MOT",
     DETECTIONS: "detections",
+    FEATURES: "features",
+    FACE_FEATURES: "features, faces",
     SUMMARY: "summary",
 }
 

@@ -19,12 +19,24 @@ from watchline.pipeline.files import write_whole
 from watchline.pipeline.graph import Progress, Road, RoadReport, Sampling, Sink
 from watchline.pipeline.machine import peak_memory_bytes, usable_cpus
 from watchline.pipeline.model import Model
+from watchline.pipeline.recognition import (
+    Recognition,
+    SightingFacts,
+    SightingSink,
+    check_people,
+    collecting,
+    forget,
+    refuse_known,
+)
 from watchline.pipeline.report import render_report
 from watchline.pipeline.results import OUTPUTS, REPORT, SUMMARY, VIDEO, claimed, discard
+from watchline.pipeline.sightings import config_sha256, program_version, source_name
 from watchline.pipeline.sinks import AlbumSink, VideoSink
 from watchline.pipeline.stopwatch import StageTime, Stopwatch
+from watchline.pipeline.store.sighting import Provenance
 from watchline.pipeline.summary import FrameCounts, InputFacts, MachineFacts, ModelFacts, Status, Summary, versions
 from watchline.pipeline.tables import Tables, Tally
+from watchline.reid.collector import Collector
 from watchline.streams.errors import OutputError, StreamError, UsageError, WatchlineError
 from watchline.streams.source import Source, SourceInfo, SourceReport
 from watchline.trackers.build import TrackerChoice, build_tracker
@@ -68,6 +80,9 @@ class RunOptions:
         overwrite: replace the results of an earlier run.
         family: what the first model is, where its file does not say it; "" for nothing.
         companions: further models, which add to what the first one finds.
+        reid: model that describes people; "" for none.
+        face_reid: model that describes faces; "" for none.
+        store: file of the store of sightings; "" for none.
     """
 
     model: str = "yolov8n"
@@ -85,6 +100,9 @@ class RunOptions:
     overwrite: bool = False
     family: str = ""
     companions: tuple[ModelChoice, ...] = ()
+    reid: str = ""
+    face_reid: str = ""
+    store: str = ""
 
     @property
     def models(self) -> tuple[ModelChoice, ...]:
@@ -126,6 +144,8 @@ class _Finished:
     wall_s: float
     cpu_s: float
     stages: tuple[StageTime, ...]
+    sightings: SightingFacts | None
+    trouble: tuple[str, ...]  # with the sightings
 
 
 class Runner:
@@ -136,6 +156,7 @@ class Runner:
         options: what the user asked for.
         engines: run the models; made from `models` and `options` where none are given.
         built: folder of TensorRT engines; by default this user's.
+        recognition: recognises people, and keeps what it saw of them; None: nothing does. Closed by the caller.
 
     Raises:
         ModelError: an engine cannot run its model.
@@ -148,11 +169,15 @@ class Runner:
         options: RunOptions,
         engines: Sequence[Engine] = (),
         built: Path | None = None,
+        recognition: Recognition | None = None,
     ) -> None:
         self._options = options
         self._loaded = _load(models, options, engines, built)
         first = self._loaded[0]
         _check_size(options.imgsz, self._loaded)
+        self._recognition = recognition
+        if recognition:
+            check_people(recognition, [loaded.role for loaded in self._loaded], options.classes)
         self._detector = NetworkDetector(first.engine, _detector_options(options, first))
         self._networks = [self._detector, *(_network(loaded, options.imgsz) for loaded in self._loaded[1:])]
         self._companions = [
@@ -190,11 +215,15 @@ class Runner:
             on_progress: called after each processed frame.
 
         Raises:
-            UsageError: the folder holds results already, or another run writes there.
+            UsageError: the folder or the store holds results of it already, or another run writes there.
             OutputError: the results cannot be written.
             WatchlineError: what ended the run before its first processed frame; nothing is left behind.
         """
+        if self._recognition and not self._options.overwrite:
+            refuse_known(self._recognition, spec)
         with claimed(folder, overwrite=self._options.overwrite):
+            if self._recognition:
+                forget(self._recognition, spec)
             self._warm_up((source.info.height, source.info.width))
             digest = InputDigest(spec, stop)
             try:
@@ -231,6 +260,8 @@ class Runner:
         sinks: list[Sink] = [tables, AlbumSink(album)]
         if options.video:
             sinks.append(VideoSink(folder / VIDEO, labels, 1 / interval_s))
+        people = self._people(source.camera, spec, folder, interval_s)
+        sinks += [people] if people else []
         started, cpu_before_s = time.perf_counter(), time.process_time()
         outcome = Road(
             source,
@@ -250,7 +281,11 @@ class Runner:
             discard(folder)
             raise outcome.error
         tallies = tuple(tables.tallies)
-        done = _Finished(spec, *digest.result(), source.report(), outcome, tallies, wall_s, cpu_s, watch.times(cpu_s))
+        times = watch.times(cpu_s)
+        facts, trouble = (people.facts(), people.problems) if people else (None, ())
+        done = _Finished(
+            spec, *digest.result(), source.report(), outcome, tallies, wall_s, cpu_s, times, facts, trouble
+        )
         summary = self._summary(done, source.info, album, folder)
         try:
             write_whole(folder / REPORT, render_report(summary, album))
@@ -258,6 +293,18 @@ class Runner:
         except OutputError as error:
             raise (outcome.error or error) from error  # the first refusal is the one to name
         return summary
+
+    def _people(self, camera: str, spec: str, folder: Path, interval_s: float) -> SightingSink | None:
+        """Returns what recognises people in one input; None where nobody asked for that."""
+        if not self._recognition:
+            return None
+        first, options = self._loaded[0].role, self._options
+        tracker = " ".join((f"{options.tracker} ({self._backend})", *options.tracker.settings))
+        made_by = Provenance(
+            source_name(spec), first.name, first.sha256, tracker, config_sha256(options), program_version()
+        )
+        collector = Collector(camera, self._detector.labels, collecting(first, options.tracker, interval_s))
+        return SightingSink(collector, self._recognition, self._recognition.keeper(made_by, folder))
 
     def _summary(self, done: _Finished, info: SourceInfo, album: Album, folder: Path) -> Summary:
         report, outcome, ran = done.report, done.outcome, self._loaded[0].engine.info
@@ -301,6 +348,7 @@ class Runner:
             options=asdict(self._options),
             versions=versions(),
             outputs=tuple(name for name in OUTPUTS if name in (REPORT, SUMMARY) or (folder / name).exists()),
+            sightings=done.sightings,
         )
 
 
@@ -373,6 +421,9 @@ def _verdict(done: _Finished) -> tuple[Status, tuple[str, ...]]:
     processed, error = done.outcome.processed, done.outcome.error
     status: Status = "partial" if done.report.damage else "complete"
     warnings = list(done.report.damage)
+    if done.trouble:
+        status = "partial"
+        warnings += done.trouble
     if done.problem:
         warnings.append(f"no SHA-256 of the input: {done.problem}")
     if done.outcome.cancelled:

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Literal, TypeAlias
 
 from watchline.detectors.engine import Fallback
+from watchline.pipeline.recognition import SightingFacts
 from watchline.pipeline.stopwatch import StageTime
 
 Status: TypeAlias = Literal["complete", "partial", "cancelled", "failed"]
@@ -148,6 +149,7 @@ class Summary:
         options: as they were used.
         versions: of watchline and what it stands on.
         outputs: file names beside this one.
+        sightings: what became of the people; None where nobody asked for that.
     """
 
     status: Status
@@ -169,6 +171,7 @@ class Summary:
     options: dict[str, object]
     versions: dict[str, str]
     outputs: tuple[str, ...]
+    sightings: SightingFacts | None = None
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """Returns the summary as JSON; `indent` None puts it on one line."""

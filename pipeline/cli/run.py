@@ -25,10 +25,12 @@ from watchline.detectors.opening import devices_of, engines_folder
 from watchline.pipeline.cli.catalog_options import DeviceOption
 from watchline.pipeline.cli.model_options import choose_models
 from watchline.pipeline.cli.progress import Show, fetch_shown, run_progress
+from watchline.pipeline.cli.reid_options import FaceReid, Reid, ReidModel, Store, model_of, open_recognition
 from watchline.pipeline.cli.tracker_options import Backend, Name, Preset, Settings
 from watchline.pipeline.graph import Sampling
 from watchline.pipeline.machine import return_memory_early
 from watchline.pipeline.model import load_model
+from watchline.pipeline.recognition import people_line
 from watchline.pipeline.results import OUTPUTS, check_free, result_folder
 from watchline.pipeline.run import Runner, RunOptions
 from watchline.pipeline.summary import EXIT_CODES, Summary
@@ -39,6 +41,7 @@ from watchline.trackers.build import TrackerChoice
 
 if TYPE_CHECKING:
     from watchline.pipeline.metrics_file import MetricsFile
+    from watchline.pipeline.recognition import Recognition
 
 _PATIENCE_S = 10.0  # for a cancelled run to finish its files
 
@@ -110,6 +113,10 @@ def run(
         int, typer.Option(min=0, max=256, help="Detections under way at once; 0: one a usable processor.")
     ] = 0,
     device: DeviceOption = "auto",
+    reid: Reid = None,
+    reid_model: ReidModel = "",
+    face_reid: FaceReid = "",
+    store: Store = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results of an earlier run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print each summary as a line of JSON; no progress.")] = False,
     metrics: Annotated[
@@ -142,12 +149,17 @@ def run(
     Of several models the first finds what is tracked. Each further one adds to it, one a task: faces to the people
     they belong to, poses or masks to objects of the same class.
 
+    With --reid people are described by a few pictures of each track, the best ones spread over time; with --store
+    every track is kept as a sighting, to be searched later. An input that the store knows is refused, or, with
+    --overwrite, its sightings are replaced.
+
     \b
     Examples:
       watchline run shop.mp4
       watchline run shop.mp4 yard.mkv --classes person --fps 10 --out results
       watchline run shop.mp4 --model yolov8n --model yolov8n-face.pt --conf yolov8n-face.pt=0.4
       watchline run 'stills/*.jpg' --no-video --json
+      watchline run shop.mp4 --reid --store sightings.db
 
     \b
     Exit codes:
@@ -179,6 +191,9 @@ def run(
         overwrite=overwrite,
         family=first.family,
         companions=tuple(companions),
+        reid=model_of(reid, reid_model, store),
+        face_reid=face_reid,
+        store=str(store or ""),
     )
     return_memory_early()
     raise typer.Exit(_Job(inputs, out, options, cache, mirror, as_json=as_json, metrics=_metrics_file(metrics)).run())
@@ -215,12 +230,17 @@ class _Job:
         self._as_json = as_json
         self._metrics = metrics
         self._runner: Runner | None = None
+        self._recognition: Recognition | None = None
         self._folders: list[Path] = []
 
     def run(self) -> int:
         """Runs all inputs and returns the exit code."""
         with _stop_on_signals() as stop:
-            return self._run_all(stop)
+            try:
+                return self._run_all(stop)
+            finally:
+                if self._recognition and self._recognition.store:
+                    self._recognition.store.close()
 
     def _run_all(self, stop: threading.Event) -> int:
         codes: list[int] = []
@@ -261,7 +281,8 @@ class _Job:
         obtain = partial(fetch_shown, cache=self._cache, mirror=self._mirror, stop=stop)
         try:
             models = [load_model(choice.model, self._cache, obtain) for choice in self._options.models]
-            runner = Runner(models, self._options, built=engines_folder(self._cache))
+            self._recognition = open_recognition(self._options, self._cache, obtain)
+            runner = Runner(models, self._options, built=engines_folder(self._cache), recognition=self._recognition)
         finally:
             if stop.is_set():  # nothing was written yet: there is nothing to finish, and no error worth telling
                 raise KeyboardInterrupt
@@ -302,6 +323,8 @@ class _Job:
             f"{summary.input.path}: {summary.status}, {frames} frame{'s' * (frames != 1)} in {summary.wall_s:.1f} s "
             f"({summary.fps:.1f} fps), {tracks} track{'s' * (tracks != 1)}{f' ({kinds})' if kinds else ''}"
         )
+        if summary.sightings:
+            _print(f"  {'people':16}{people_line(summary.sightings)}")
         for name in summary.outputs:
             _print(f"  {OUTPUTS[name]:16}{folder / name}")
         for warning in summary.warnings:

@@ -16,7 +16,7 @@ class Provenance:
     """What made a sighting.
 
     Attributes:
-        source: the file that it was seen in, as the user named it, or "live".
+        source: the file that it was seen in, its whole path, or "live".
         detector: name of the model that found it.
         detector_sha256: of that model's file.
         tracker: its name and settings, on one line.

@@ -1,0 +1,100 @@
+"""From a tracklet, and what describes it, to the sighting that is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from watchline.pipeline.store.ids import Ids
+from watchline.pipeline.store.sighting import Provenance, Sighting, StoredCrop, StoredVector
+from watchline.pipeline.view import jpeg_of
+from watchline.reid.embeddings import Kind, TrackletEmbedding
+from watchline.reid.tracklet import Crop, Tracklet
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class SightingMaker:
+    """Makes sightings of the tracklets of one collector, and gives the parts of a track one key.
+
+    It remembers a key only as long as more parts may come: as many as the collector has open tracks.
+
+    Args:
+        provenance: what makes them.
+        ids: makes their ids; its own where left out.
+    """
+
+    def __init__(self, provenance: Provenance, ids: Ids | None = None) -> None:
+        self._provenance = provenance
+        self._ids = ids or Ids()
+        self._keys: dict[int, str] = {}
+
+    def make(self, tracklet: Tracklet, embeddings: Sequence[TrackletEmbedding]) -> Sighting:
+        """Returns a tracklet as it is stored; those of one track must come in the order of their parts."""
+        key = self._keys.pop(tracklet.track_id, None) or self._ids.new()
+        if not tracklet.is_last:
+            self._keys[tracklet.track_id] = key
+        return Sighting(
+            sighting_id=self._ids.new(),
+            track_key=key,
+            camera=tracklet.camera,
+            track_id=tracklet.track_id,
+            part=tracklet.part,
+            label=tracklet.label,
+            start_pts_s=tracklet.start_pts_s,
+            end_pts_s=tracklet.end_pts_s,
+            started_at=tracklet.started_at,
+            ended_at=tracklet.ended_at,
+            clock=tracklet.clock.value,
+            frames=tracklet.frames,
+            best_score=tracklet.best_score,
+            quality=best_quality(tracklet.crops),
+            reason=tracklet.reason,
+            crops=(
+                *(_stored_crop(crop, Kind.BODY) for crop in tracklet.crops),
+                *(_stored_crop(crop, Kind.FACE) for crop in tracklet.faces),
+            ),
+            vectors=tuple(_stored_vector(embedding, tracklet) for embedding in embeddings),
+            path=tracklet.path,
+            provenance=self._provenance,
+        )
+
+
+def best_quality(crops: Sequence[Crop]) -> float:
+    """Returns the quality of the best picture, in (0, 1]; 0 for none."""
+    return max((crop.quality for crop in crops), default=0.0)
+
+
+def source_name(spec: str) -> str:
+    """Returns what a store calls an input file or folder: its whole path, so that it is one however it is named."""
+    return str(Path(spec).expanduser().absolute().resolve())
+
+
+def config_sha256(options: DataclassInstance) -> str:
+    """Returns the SHA-256 of options: of their names and values as JSON, sorted."""
+    text = json.dumps(asdict(options), sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def program_version() -> str:
+    """Returns watchline's version."""
+    return metadata.version("watchline")
+
+
+def _stored_crop(crop: Crop, kind: Kind) -> StoredCrop:
+    left, top, right, bottom = crop.xyxy.tolist()
+    return StoredCrop(kind, jpeg_of(crop.rgb), (left, top, right, bottom), crop.quality, crop.pts_s, crop.captured_at)
+
+
+def _stored_vector(embedding: TrackletEmbedding, tracklet: Tracklet) -> StoredVector:
+    crops = tracklet.faces if embedding.model.kind is Kind.FACE else tracklet.crops
+    vector = embedding.vector.astype(np.float16)
+    return StoredVector(embedding.model, vector, embedding.spread, embedding.crops, best_quality(crops))
