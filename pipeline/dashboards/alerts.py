@@ -56,7 +56,14 @@ def alerts(pace: Pace | None = None) -> tuple[Alert, ...]:
         pace: how quickly they judge; as a site wants it by default.
     """
     pace = pace or Pace()
-    return (*_of_cameras(pace), *_of_load(pace), *_of_detectors(pace), *_of_storage(pace), *_of_daemon())
+    return (
+        *_of_cameras(pace),
+        *_of_load(pace),
+        *_of_detectors(pace),
+        *_of_storage(pace),
+        *_of_sightings(pace),
+        *_of_daemon(),
+    )
 
 
 def rule_file(rules: tuple[Alert, ...], pace: Pace | None = None) -> dict[str, Any]:
@@ -244,6 +251,50 @@ def _of_storage(pace: Pace) -> tuple[Alert, ...]:
             "critical",
             "The disk of {{ $labels.instance }} has less left than the site wants.",
             "The oldest tracks are erased to make room. Free the disk of something else, or keep less: `retention`.",
+        ),
+    )
+
+
+def _of_sightings(pace: Pace) -> tuple[Alert, ...]:
+    return (
+        Alert(
+            "WatchlineSightingsRefused",
+            f"sum by (instance, job) (increase(watchline_sightings_refused_total{pace.over})) > 0"
+            " or watchline_sightings_failing == 1",
+            30,
+            "critical",
+            "Sightings of {{ $labels.instance }} are not kept.",
+            "Who is seen now cannot be searched later. The site dashboard and the log say why: free the disk,"
+            " mend the rights of the store's file, or end what else holds it. It goes on by itself.",
+        ),
+        Alert(
+            "WatchlineDescriberDown",
+            "watchline_describer_up == 0",
+            60,
+            "warning",
+            "No vectors of people are made at {{ $labels.instance }}.",
+            "Sightings are kept without, and no picture will find them. The status page and the log say why: a lost"
+            " device, too little memory, a changed model file. It is tried again by itself.",
+        ),
+        Alert(
+            "WatchlineSightingsUndescribed",
+            "sum by (instance, job) (rate(watchline_tracklets_undescribed_total"
+            f'{{reason!="no_crop"}}{pace.over})) > 0.1 * sum by (instance, job)'
+            f" (rate(watchline_tracklets_total{pace.over}))",
+            300,
+            "warning",
+            "More than one in ten sightings of {{ $labels.instance }} has no vector.",
+            'See the reason on the site dashboard: "behind" is too many people for `sightings.budget`, "model" a'
+            " network that fails.",
+        ),
+        Alert(
+            "WatchlineSightingsNotPurged",
+            "watchline_sightings_purge_failing == 1",
+            0,
+            "critical",
+            "Sightings of {{ $labels.instance }} are older than they may get.",
+            "The retention could not be applied to their store; the log says what the system refused. It is tried again"
+            " each hour. `watchline sightings purge` does it by hand.",
         ),
     )
 

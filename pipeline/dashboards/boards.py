@@ -72,6 +72,60 @@ _NOW: Final = (
     ),
 )
 
+_SIGHTINGS: Final = (
+    Panel(
+        "Sightings",
+        "Parts of tracks of people that ended, and what was written, a second. Empty where the site keeps none.",
+        (
+            Query(f"sum({_rate('tracklets_total', _HERE)})", "ended"),
+            Query(_rate("sightings_stored_total", _HERE), "written"),
+            Query(_rate("sightings_refused_total", _HERE), "not kept: {{reason}}"),
+        ),
+        width=8,
+    ),
+    Panel(
+        "Sightings without vectors, by why",
+        '"no_crop" lies in the pictures; "behind" is more people than `sightings.budget` allows; "model" is a fault.',
+        (Query(f"sum by (reason) ({_rate('tracklets_undescribed_total', _HERE)})", "{{reason}}"),),
+        width=8,
+        stacked=True,
+    ),
+    Panel(
+        "Vectors",
+        "Green while they are made.",
+        (Query(f"watchline_describer_up{{{_HERE}}}", "{{instance}}"),),
+        "state-timeline",
+        width=8,
+        states=(("down", "red"), ("made", "green")),
+    ),
+    Panel(
+        "Time for vectors and pictures",
+        "Of several tracklets at once; and what looking at a frame takes of the thread that tracks.",
+        (
+            Query(_quantiles("embedding_seconds", _HERE)[1].expr, "vectors p95"),
+            Query(_quantiles("sighting_look_seconds", _HERE)[1].expr, "looking p95"),
+        ),
+        unit="s",
+        width=8,
+    ),
+    Panel(
+        "Sightings that wait",
+        "To be described, and to be written. A level line is a good one.",
+        (
+            Query(f"watchline_tracklets_waiting{{{_HERE}}}", "to be described"),
+            Query(f"watchline_sightings_waiting{{{_HERE}}}", "to be written"),
+        ),
+        width=8,
+    ),
+    Panel(
+        "Store of sightings",
+        "Room that it takes.",
+        (Query(f"watchline_sightings_size_bytes{{{_HERE}}}", "{{instance}}"),),
+        unit="bytes",
+        width=8,
+    ),
+)
+
 SITE: Final = Board(
     "watchline-site",
     "watchline: site",
@@ -122,6 +176,7 @@ SITE: Final = Board(
                 ),
             ),
         ),
+        ("Sightings", _SIGHTINGS),
         (
             "Storage and configuration",
             (

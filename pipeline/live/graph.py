@@ -107,6 +107,10 @@ class LiveGraph:
         """Returns the class names of a model."""
         return self._section(model).labels
 
+    def network(self, model: str) -> Network:
+        """Returns what a model is."""
+        return self._section(model).network
+
     def add(
         self,
         settings: LaneSettings,
@@ -237,6 +241,7 @@ class Section:
         self, model: ModelSettings, open_ingest: Callable[[], Ingest], lanes: Mapping[str, Lane], restarts: Restarts
     ) -> None:
         opened = model.open()
+        self.network = model.network
         self.labels = opened.detector.labels
         try:
             self.ingest = open_ingest()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from watchline.pipeline.live.seeing import SeeingStatus
 from watchline.pipeline.live.status import GraphStatus
 
 
@@ -31,6 +32,44 @@ class JournalFacts:
     failing: bool = False
     free_bytes: int | None = None
     reserved_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """The store of sightings.
+
+    Attributes:
+        stored: sightings written since the start.
+        refused: sightings that were not kept, by reason, zeros included.
+        waiting: sightings that wait to be written.
+        size_bytes: of its files.
+        failing: sightings are refused now.
+        sentence: why; "" where they are not.
+        purged: what the retention erased since the start, by kind of data, zeros included.
+        purge_failing: the retention could not be applied when that was tried last.
+    """
+
+    stored: int = 0
+    refused: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    waiting: int = 0
+    size_bytes: int = 0
+    failing: bool = False
+    sentence: str = ""
+    purged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    purge_failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SightingFacts:
+    """What is seen of people, and its store."""
+
+    seeing: SeeingStatus
+    store: StoreFacts
+
+    def refused(self) -> dict[str, int]:
+        """Returns how many were not kept, by reason, wherever that was."""
+        reasons = (*self.store.refused, *self.seeing.unkept)
+        return {reason: self.store.refused.get(reason, 0) + self.seeing.unkept.get(reason, 0) for reason in reasons}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +112,7 @@ class Facts:
         journal: of the journal and its disk.
         reloads: of the configuration.
         viewers: how many look at live pictures now.
+        sightings: of people; None where none are kept.
     """
 
     status: Callable[[], GraphStatus]
@@ -80,3 +120,4 @@ class Facts:
     journal: Callable[[], JournalFacts] = JournalFacts
     reloads: Callable[[], ReloadFacts] = ReloadFacts
     viewers: Callable[[], int] = lambda: 0
+    sightings: Callable[[], SightingFacts | None] = lambda: None

@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from watchline.pipeline.live.status import GraphStatus
-from watchline.pipeline.metrics import site_families
+from watchline.pipeline.metrics import sighting_families, site_families
 from watchline.pipeline.metrics.camera_page import CameraPage
 from watchline.pipeline.metrics.facts import Facts
 from watchline.pipeline.metrics.process_facts import ProcessWatch
@@ -56,4 +56,6 @@ class _Site(Collector):
         yield from site_families.site(facts.viewers(), facts.reloads(), facts.build)
         yield from site_families.detectors(self._status.pools)
         yield from site_families.journal(facts.journal())
+        if (sightings := facts.sightings()) is not None:
+            yield from sighting_families.sightings(sightings)
         yield from site_families.process(self._process.facts())

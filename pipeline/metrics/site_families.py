@@ -45,9 +45,9 @@ def detectors(pools: Mapping[str, PoolStatus]) -> Iterator[Metric]:
         fallbacks.add_metric((name,), pool.fallbacks)
         fallen_back.add_metric(on, int(pool.fallen_back))
         queue.add_metric((name,), pool.waiting)
-        _add(batches, (name,), pool.batches)
+        add_histogram(batches, (name,), pool.batches)
         for stage, histogram in pool.stages.items():
-            _add(stages, (name, stage), histogram)
+            add_histogram(stages, (name, stage), histogram)
     yield from (info, up, workers, deaths, fallbacks, fallen_back, queue, batches, stages)
 
 
@@ -56,7 +56,8 @@ def _last_part(network: str) -> str:
     return network.replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _add(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
+def add_histogram(family: HistogramMetricFamily, labels: tuple[str, ...], histogram: Histogram) -> None:
+    """Adds what was tallied to a family."""
     bounds = (*(repr(bound) for bound in histogram.bounds), "+Inf")
     family.add_metric(labels, list(zip(bounds, accumulate(histogram.counts), strict=True)), histogram.total)
 

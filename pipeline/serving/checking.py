@@ -19,7 +19,7 @@ from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.serving.clock import check_clock
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings
-from watchline.pipeline.site.site import Camera, Http, Site
+from watchline.pipeline.site.site import Camera, Http, Sightings, Site
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.failure import CameraError
 from watchline.streams.probe import probe
@@ -30,6 +30,7 @@ _PROBES: Final = 8  # cameras looked at at a time
 _LOOK_S: Final = 1.5  # for which each is looked at
 _BASE_BYTES: Final = 400 << 20  # the service itself with one model, as measured, and some
 _CAMERA_BYTES: Final = 24 << 20  # a 720p camera in a process of four, as measured
+_SIGHTINGS_BYTES: Final = 200 << 20  # of the network that makes vectors, as measured, and of what may wait for it
 _SHARE: Final = 4  # of the free memory, one in so many parts is for shared pictures
 
 
@@ -46,6 +47,8 @@ def check_site(site: Site, networks: Networks, *, probing: bool = True) -> Itera
     for name in site.models:
         yield guarded(f"model {name}", partial(_model, site, name, networks))
     yield guarded("storage", partial(_storage, site))
+    if site.sightings is not None:
+        yield guarded("sightings", partial(_sightings, site, site.sightings, networks))
     yield guarded("memory", partial(_memory, site))
     yield guarded("shared memory", partial(_shared_memory, site))
     yield guarded("http", partial(_http, site))
@@ -99,9 +102,26 @@ def _storage(site: Site) -> Check:
     return Check("storage", Health.OK, found)
 
 
+def _sightings(site: Site, wanted: Sightings, networks: Networks) -> Check:
+    """Runs the network that makes vectors, and looks at the store; one of an older schema is left as it is."""
+    from watchline.pipeline.serving.sightings import check_store
+
+    try:
+        model = networks.embedder(wanted).model
+        there = check_store(site.sightings_file)
+    except WatchlineError as error:
+        return Check("sightings", Health.FAIL, str(error), "see what the sentence names")
+    kept = "with pictures" if wanted.crops else "without pictures"
+    found = f"{wanted.model}, vectors of {model.dimension} numbers, SHA-256 {model.sha256[:12]}...; {kept}, {there}"
+    if all(not camera.sightings for camera in site.cameras):
+        return Check("sightings", Health.WARN, found, "no camera has `sightings: true`: nothing will be kept")
+    return Check("sightings", Health.OK, found)
+
+
 def _memory(site: Site) -> Check:
     free, cpus = usable_memory_bytes(), usable_cpus()
     need = _BASE_BYTES * len(site.models) + _CAMERA_BYTES * len(site.cameras)
+    need += _SIGHTINGS_BYTES if site.sightings is not None else 0
     found = f"{free / 1e9:.1f} GB free for {cpus} processor{'s' if cpus > 1 else ''}; about {need / 1e9:.1f} GB needed"
     if need > free:
         return Check("memory", Health.FAIL, found, "use fewer cameras or models here, or end other programs")

@@ -18,7 +18,7 @@ from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.serving.notify import ServiceManager
 from watchline.pipeline.serving.outputs import STUCK_S, Outputs
 from watchline.pipeline.serving.site_file import SiteFile
-from watchline.pipeline.site.changes import Changes, changes
+from watchline.pipeline.site.changes import ONLY_AT_START, Changes, changes
 from watchline.pipeline.site.loading import load_site
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings, tracker_choice
 from watchline.pipeline.site.site import Camera, Site
@@ -97,7 +97,7 @@ class Daemon:
 
     def _start(self) -> None:
         begun_s = time.monotonic()
-        self._outputs = Outputs(self._site, self._status)
+        self._outputs = Outputs(self._site, self._status, self._networks)
         self._gaps = Gaps(self._outputs.journal)
         try:
             self._graph = LiveGraph(ingest_settings(self._site.ingest), self._gaps.heard, connector(self._site.ingest))
@@ -188,9 +188,11 @@ class Daemon:
             self._graph.drop(name)
         for name in self._graph.lanes().keys() & set(told.in_place):
             self._graph.change(lanes[name])
-        kept = {key: getattr(self._site, key) for key in ("site", "ingest", "storage", "http", "metrics")}
+        kept = {key: getattr(self._site, key) for key in ONLY_AT_START}
         self._site = site.model_copy(update=kept)  # what only a restart applies stays as it runs
         self._outputs.retain(site.retention)
+        for name in self._graph.lanes():
+            self._outputs.change(self._site, site.camera(name), self._graph.network(lanes[name].model))
         self._add_missing()
 
     def _add_missing(self) -> None:
@@ -231,9 +233,9 @@ class Daemon:
         return answer.result()
 
     def _add(self, site: Site, camera: Camera) -> None:
-        lane = self._graph.add(
-            self._lane(site, camera), self._outputs.outlets(camera.id), *self._outputs.known(camera.id)
-        )
+        settings = self._lane(site, camera)
+        outlets = self._outputs.outlets(site, camera, self._graph.network(settings.model))
+        lane = self._graph.add(settings, outlets, *self._outputs.known(camera.id))
         self._outputs.follow(camera.id, lane)
 
     def _remove(self, names: Sequence[str]) -> None:

@@ -19,6 +19,9 @@ from watchline.pipeline.live.pool import Network, Opened
 from watchline.pipeline.machine import usable_cpus
 from watchline.pipeline.model import Model, load_model
 from watchline.pipeline.site.site import Model as SiteModel
+from watchline.pipeline.site.site import Sightings
+from watchline.reid.embedder import Embedder
+from watchline.reid.embeddings import EmbeddingModel
 from watchline.streams.errors import ModelError
 
 FAINT = 0.1  # a track lives on by detections too faint to begin one
@@ -70,13 +73,30 @@ class Networks:
 
         return ModelSettings(Network(name, wanted.model, model.sha256), open_detector)
 
+    def embedder(self, wanted: Sightings, expected: EmbeddingModel | None = None) -> Embedder:
+        """Returns what makes vectors of people.
+
+        Args:
+            wanted: what the site says of it.
+            expected: what it was before; another one is refused.
+
+        Raises:
+            ModelError: it cannot be had, trusted or run, or is another than the site says or than before.
+            UsageError: there is none of that name, or it describes no people.
+        """
+        from watchline.pipeline.embedding import open_embedder
+
+        embedder = open_embedder(
+            wanted.model, self.cache, self.obtain, wanted.device, expected=expected, expected_by="the store"
+        )
+        if wanted.sha256 and embedder.model.sha256 != wanted.sha256:
+            raise _other("sightings", wanted.model, embedder.model.sha256, wanted.sha256)
+        return embedder
+
     def _found(self, name: str, wanted: SiteModel) -> Model:
         model = load_model(wanted.model, self.cache, self.obtain)
         if wanted.sha256 and model.sha256 != wanted.sha256:
-            raise ModelError(
-                f'model "{name}": {wanted.model} has SHA-256 {model.sha256}, the site wants {wanted.sha256}; put the '
-                "right file there, or write down the new number once you trust it"
-            )
+            raise _other(f'model "{name}"', wanted.model, model.sha256, wanted.sha256)
         return model
 
     def _engine(self, name: str, model: Model, wanted: SiteModel, workers: int) -> Engine:
@@ -87,6 +107,13 @@ class Networks:
             none = Restarts(most=0)
             return IsolatedEngine(model.onnx, wanted.device, wanted.family, workers, engines, name=name, restarts=none)
         return open_engine(model.onnx, wanted.device, wanted.family, workers, engines)
+
+
+def _other(whose: str, name: str, sha256: str, wanted: str) -> ModelError:
+    return ModelError(
+        f"{whose}: {name} has SHA-256 {sha256}, the site wants {wanted}; put the right file there, or write down the "
+        "new number once you trust it"
+    )
 
 
 def _at_once(engine: Engine, wanted: int) -> int:

@@ -12,12 +12,13 @@ from watchline.pipeline.site.settings import camera_settings
 from watchline.pipeline.site.site import Site
 from watchline.streams.camera_settings import CameraSettings
 
-_IN_PLACE: Final = ("weight", "classes", "ignore")
-_ONLY_AT_START: Final = ("site", "ingest", "storage", "http", "metrics")
+_IN_PLACE: Final = ("weight", "classes", "ignore", "sightings")
+ONLY_AT_START: Final = ("site", "ingest", "storage", "sightings", "http", "metrics")
 _WORDS: Final = {
     "url": "address",
     "fps": "frame rate",
     "ignore": "regions to ignore",
+    "sightings": "keeping of sightings",
     "tls_verify": "check of certificates",
     "tls_authorities": "trusted certificates",
 }
@@ -31,7 +32,7 @@ class Changes:
         added: ids of cameras to add.
         removed: ids of cameras to remove.
         restarted: ids of cameras to remove and add again; their track ids go on.
-        in_place: ids of cameras that go on, with another weight, other classes or regions.
+        in_place: ids of cameras that go on, with another weight, other classes or regions, their sightings kept or not.
         models: names of models to open anew before cameras use them: new ones and changed ones.
         models_removed: names of models that no camera uses any more.
         retention: new bounds for stored results apply.
@@ -125,9 +126,9 @@ def _of_models(old: Site, new: Site, opened: Iterable[str], removed: Iterable[st
 
 
 def _keys(old: Site, new: Site) -> Iterable[str]:
-    for key in _ONLY_AT_START:
+    for key in ONLY_AT_START:
         before, after = getattr(old, key), getattr(new, key)
-        if isinstance(before, BaseModel):
+        if isinstance(before, BaseModel) and isinstance(after, BaseModel):
             yield from (f"{key}.{name}" for name in _changed(before, after))
         elif before != after:
             yield key

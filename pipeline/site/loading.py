@@ -164,10 +164,23 @@ def _anchored(site: Site, folder: Path) -> Site:
         )
         for camera in site.cameras
     )
+    sightings = site.sightings and site.sightings.model_copy(
+        update={
+            "path": site.sightings.path and folder / site.sightings.path,
+            "model": _model_file(site.sightings.model, folder),
+        }
+    )
     authorities = site.defaults.tls_authorities
     defaults = site.defaults.model_copy(update={"tls_authorities": authorities and folder / authorities})
     return site.model_copy(
-        update={"storage": storage, "http": http, "models": models, "cameras": cameras, "defaults": defaults}
+        update={
+            "storage": storage,
+            "sightings": sightings,
+            "http": http,
+            "models": models,
+            "cameras": cameras,
+            "defaults": defaults,
+        }
     )
 
 

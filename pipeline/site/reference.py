@@ -23,6 +23,7 @@ _PARTS: Final = (
     ("Ingest", "ingest"),
     ("Storage", "storage"),
     ("Retention", "retention"),
+    ("Sightings", "sightings"),
     ("Http", "http"),
     ("Tls", "http.tls"),
     ("Metrics", "metrics"),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from watchline.pipeline.site.values import FilePath, Line, Name, Polygon, Setting, Size, Text, wrong
+from watchline.pipeline.site.values import FilePath, Line, Name, Polygon, Setting, Sha256, Size, Text, wrong
 from watchline.streams.camera_settings import Backend, Hardware, Transport
 from watchline.streams.ingest_settings import MOST_IN_A_GROUP
 
@@ -23,7 +23,6 @@ MOST_MODELS: Final = 16
 MOST_REGIONS: Final = 32
 _LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{1,5})")
 _REFERENCE: Final = re.compile(r"\$\{[^}]*\}")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class _Part(BaseModel):
@@ -98,6 +97,9 @@ class Defaults(_Part):
         ),
     ] = ()
     tracker: Annotated[Tracker, Field(description="how objects are followed")] = Field(default_factory=Tracker)
+    sightings: Annotated[
+        bool, Field(description="what is seen of people is kept to be searched, where the site has `sightings`")
+    ] = True
     open_timeout_s: Annotated[
         float, Field(ge=0.1, le=600, description="seconds in which it must answer and send something")
     ] = 10.0
@@ -181,7 +183,7 @@ class Model(_Part):
         Text, Field(min_length=1, description="name that `watchline models list` shows, or a file (.onnx, .xml, .pt)")
     ] = "yolov8n"
     family: Annotated[Text, Field(description="what it is, where its file does not say so, such as yolov8")] = ""
-    sha256: Annotated[Text, Field(description="of the file; another one is refused; empty: any")] = ""
+    sha256: Annotated[Sha256, Field(description="of the file; another one is refused; empty: any")] = ""
     device: Annotated[
         Text, Field(description="auto, cpu, openvino, cuda, tensorrt, ... or several to be tried in turn: cuda, cpu")
     ] = "auto"
@@ -204,13 +206,6 @@ class Model(_Part):
             description="run it in a process of its own, whose end is not the service's; null: where this system can"
         ),
     ] = None
-
-    @field_validator("sha256")
-    @classmethod
-    def _is_sha256(cls, value: str) -> str:
-        if value and not _SHA256.fullmatch(value.lower()):
-            raise wrong("want the 64 digits (0 to 9, a to f) that `watchline models info` and sha256sum show")
-        return value.lower()
 
     @field_validator("device")
     @classmethod
@@ -250,6 +245,39 @@ class Storage(_Part):
     ] = None
 
 
+class Sightings(_Part):
+    """What is kept of people seen, so that it can be searched: vectors, times and ways; pictures only if asked for."""
+
+    path: Annotated[
+        FilePath | None, Field(description="file of the store; null: sightings.db in the folder of results")
+    ] = None
+    model: Annotated[
+        Text, Field(min_length=1, description="what makes vectors of people, a name of the catalog or a file")
+    ] = "osnet-x0-25"
+    sha256: Annotated[Sha256, Field(description="of the file; another one is refused; empty: any")] = ""
+    device: Annotated[
+        Text, Field(description="where it runs: auto, cpu, openvino, cuda, ... or several to be tried in turn")
+    ] = "cpu"
+    budget: Annotated[
+        float,
+        Field(ge=0.01, le=1, description="share of a processor that may go into vectors; people beyond it have none"),
+    ] = 0.25
+    crops: Annotated[bool, Field(description="pictures of people are kept, too, cut out of the frames")] = False
+    crops_a_track: Annotated[
+        int, Field(ge=1, le=32, description="pictures of a person that a vector is made of, the best ones")
+    ] = 5
+    part_s: Annotated[
+        float, Field(ge=5, le=3600, description="seconds after which a long track is stored in parts")
+    ] = 60.0
+
+    @field_validator("device")
+    @classmethod
+    def _is_device(cls, value: str) -> str:
+        from watchline.pipeline.site.tracking import check_device
+
+        return check_device(value)
+
+
 class Retention(_Part):
     """How long results are kept: what is older, or more, goes first."""
 
@@ -257,6 +285,12 @@ class Retention(_Part):
     tracks_size: Annotated[
         Annotated[Size, Field(ge=1 << 20)], Field(description="most room that tracks may take, all cameras together")
     ] = 10 << 30
+    crops_days: Annotated[float, Field(ge=0.01, le=3650, description="days that pictures of sightings are kept")] = 3.0
+    vectors_days: Annotated[float, Field(ge=0.01, le=3650, description="days that their vectors are kept")] = 3.0
+    paths_days: Annotated[float, Field(ge=0.01, le=3650, description="days that their ways are kept")] = 7.0
+    sightings_days: Annotated[
+        float, Field(ge=0.01, le=3650, description="days that sightings are kept, with all that is left of them")
+    ] = 30.0
     free: Annotated[
         Annotated[Size, Field(ge=0)], Field(description="room that stays free on the disk: the oldest files go for it")
     ] = 1 << 30
@@ -355,6 +389,10 @@ class Site(_Part):
     ingest: Annotated[Ingest, Field(description="how cameras are read")] = Field(default_factory=Ingest)
     storage: Annotated[Storage, Field(description="where results and models are kept")] = Field(default_factory=Storage)
     retention: Annotated[Retention, Field(description="how long results are kept")] = Field(default_factory=Retention)
+    sightings: Annotated[
+        Sightings | None,
+        Field(description="what is kept of people seen, to be searched; null: nothing; {}: with all defaults"),
+    ] = None
     http: Annotated[Http, Field(description="the address for browsers, Prometheus and scripts")] = Field(
         default_factory=Http
     )
@@ -392,6 +430,11 @@ class Site(_Part):
             if camera.id == name:
                 return camera
         raise KeyError(name)
+
+    @property
+    def sightings_file(self) -> Path:
+        """The file of the store of sightings."""
+        return (self.sightings and self.sightings.path) or self.storage.path / "sightings.db"
 
     def model_of(self, camera: Camera) -> str:
         """Returns the name of the model that looks at `camera`."""

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 _UNITS: Final = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "TB": 10**12, "GB": 10**9, "MB": 10**6}
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?(TiB|GiB|MiB|KiB|TB|GB|MB|B)")
 _NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,79}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 MOST_BYTES: Final = 1 << 50
 MOST_CORNERS: Final = 64
@@ -68,6 +69,12 @@ def _name(value: str) -> str:
     return value
 
 
+def _sha256(value: str) -> str:
+    if value and not _SHA256.fullmatch(value.lower()):
+        raise wrong("want the 64 digits (0 to 9, a to f) that `watchline models info` and sha256sum show")
+    return value.lower()
+
+
 def _path(value: Any) -> Path:
     if isinstance(value, Path):
         return value
@@ -121,6 +128,7 @@ def _within(a: Corner, b: Corner, c: Corner) -> bool:
 
 Line = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 Text = Annotated[Line, AfterValidator(_no_address)]
+Sha256 = Annotated[Text, AfterValidator(_sha256)]
 Name = Annotated[
     str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$", "minLength": 1})
 ]

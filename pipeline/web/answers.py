@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from watchline.pipeline.live.status import GraphStatus, LaneStatus, PoolStatus
+from watchline.pipeline.metrics.facts import SightingFacts
 from watchline.pipeline.web.health import standstill
 from watchline.streams.redact import redact
 
@@ -92,6 +93,20 @@ class Detector(_Answer):
     fallbacks: int
 
 
+class Sightings(_Answer):
+    """What is kept of people seen, since the start."""
+
+    state: Literal["running", "restarting", "down"] = Field(description="Whether vectors of them are made.")
+    failing: bool = Field(description="They cannot be written now.")
+    sentence: str = Field(description="What is wrong; empty while nothing is.")
+    tracklets: int = Field(description="Parts of tracks that ended.")
+    waiting: int = Field(description="Those that are not written yet.")
+    stored: int
+    refused: dict[str, int] = Field(description="Those that were not kept, by reason.")
+    undescribed: dict[str, int] = Field(description="Those stored without vectors, by reason.")
+    size_bytes: int = Field(description="Of the files of the store.")
+
+
 class Cameras(_Answer):
     """The whole site."""
 
@@ -99,6 +114,7 @@ class Cameras(_Answer):
     version: str
     cameras: list[Camera]
     detectors: list[Detector]
+    sightings: Sightings | None = Field(description="Null where the site keeps none.")
 
 
 def camera(lane: LaneStatus, status: GraphStatus, patience_s: float) -> Camera:
@@ -149,6 +165,22 @@ def detector(pool: PoolStatus) -> Detector:
         waiting=pool.waiting,
         deaths=pool.deaths,
         fallbacks=pool.fallbacks,
+    )
+
+
+def sightings(facts: SightingFacts) -> Sightings:
+    """Returns what is told of sightings."""
+    seeing, store = facts.seeing, facts.store
+    return Sightings(
+        state=seeing.state.value,
+        failing=store.failing,
+        sentence=redact("; ".join(part for part in (store.sentence, seeing.sentence) if part)),
+        tracklets=seeing.ended,
+        waiting=seeing.waiting + store.waiting,
+        stored=store.stored,
+        refused=facts.refused(),
+        undescribed=dict(seeing.undescribed),
+        size_bytes=store.size_bytes,
     )
 
 

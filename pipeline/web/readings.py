@@ -69,11 +69,13 @@ class Readings:
 
     def _cameras(self) -> bytes:
         status, patience_s = self._status(), self._sources.patience_s
+        sightings = self._sources.sightings()
         told = answers.Cameras(
             site=self._sources.site,
             version=self._sources.version,
             cameras=[answers.camera(lane, status, patience_s) for lane in status.lanes.values()],
             detectors=[answers.detector(pool) for pool in status.pools.values()],
+            sightings=answers.sightings(sightings) if sightings is not None else None,
         )
         return told.model_dump_json().encode()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from watchline.pipeline.live.status import GraphStatus
+from watchline.pipeline.metrics.facts import SightingFacts
 
 
 class Picture(Protocol):
@@ -63,6 +64,7 @@ class Sources:
         ailing: why the daemon as a whole is not well; "" while it is.
         patience_s: for how long a camera may have no frame processed and still count as advancing.
         absent: cameras of the site that are not read at all, and why.
+        sightings: what is kept of people seen; None where nothing is.
     """
 
     site: str
@@ -73,6 +75,7 @@ class Sources:
     ailing: Callable[[], str] = lambda: ""
     patience_s: float = 15.0
     absent: Callable[[], Mapping[str, str]] = dict
+    sightings: Callable[[], SightingFacts | None] = lambda: None
 
 
 class RecentStatus:

@@ -159,6 +159,19 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f"watchline_storage_free_bytes{{{HERE}}}": "100x40", f"watchline_storage_reserved_bytes{{{HERE}}}": "200x40"},
         HERE_LABELS,
     ),
+    "WatchlineSightingsRefused": (
+        {f'watchline_sightings_refused_total{{{HERE},reason="disk"}}': "0+3x40"},
+        HERE_LABELS,
+    ),
+    "WatchlineDescriberDown": ({f"watchline_describer_up{{{HERE}}}": "0x40"}, HERE_LABELS),
+    "WatchlineSightingsUndescribed": (
+        {
+            f"watchline_tracklets_total{{{CAMERA}}}": "0+60x40",
+            f'watchline_tracklets_undescribed_total{{{HERE},reason="behind"}}': "0+7x40",
+        },
+        HERE_LABELS,
+    ),
+    "WatchlineSightingsNotPurged": ({f"watchline_sightings_purge_failing{{{HERE}}}": "1x40"}, HERE_LABELS),
     "WatchlineConfigRefused": ({f"watchline_config_last_reload_successful{{{HERE}}}": "0x40"}, HERE_LABELS),
     "WatchlineNotScraped": ({f"up{{{HERE}}}": "0x40"}, HERE_LABELS),
 }
@@ -182,6 +195,13 @@ HEALTHY = {
     f'watchline_journal_lost_total{{{HERE},reason="disk"}}': "4x40",
     f"watchline_storage_free_bytes{{{HERE}}}": "300x40",
     f"watchline_storage_reserved_bytes{{{HERE}}}": "200x40",
+    f'watchline_sightings_refused_total{{{HERE},reason="disk"}}': "4x40",
+    f"watchline_sightings_failing{{{HERE}}}": "0x40",
+    f"watchline_sightings_purge_failing{{{HERE}}}": "0x40",
+    f"watchline_describer_up{{{HERE}}}": "1x40",
+    f"watchline_tracklets_total{{{CAMERA}}}": "0+60x40",
+    f'watchline_tracklets_undescribed_total{{{HERE},reason="no_crop"}}': "0+30x40",
+    f'watchline_tracklets_undescribed_total{{{HERE},reason="behind"}}': "0+1x40",
     f"watchline_config_last_reload_successful{{{HERE}}}": "1x40",
 }
 

@@ -22,12 +22,13 @@ from tests.pipeline.live_statuses import ScriptedSite, pool
 from watchline.pipeline.live.status import LaneStatus, PoolState
 from watchline.pipeline.metrics.camera_families import CAMERA_FAMILIES
 from watchline.pipeline.metrics.camera_page import CameraPage
+from watchline.pipeline.metrics.facts import SightingFacts
 from watchline.pipeline.metrics.process_facts import ProcessWatch
 from watchline.streams.camera import CameraState
 from watchline.streams.failure import Reason
 
 NAMES = Path(__file__).with_name("metric_names.txt")
-LABELS = {"camera", "stage", "reason", "model", "device", "le"}
+LABELS = {"camera", "stage", "reason", "kind", "model", "device", "le"}
 INFO_LABELS = {"version", "python", "network", "sha256", "provider", "runtime", "model", "device"}
 
 
@@ -206,6 +207,29 @@ def test_journal_configuration_and_viewers_are_told(daemon: ScriptedDaemon) -> N
     assert value(text, "watchline_config_reloads_total", reason="refused") == 2
     assert value(text, "watchline_config_last_reload_successful") == 0
     assert value(text, "watchline_viewers") == 1
+
+
+def test_sightings_are_told_with_what_became_of_those_that_were_not_kept(daemon: ScriptedDaemon) -> None:
+    usual = daemon.sightings()
+    assert usual is not None
+    unkept = {"queue_full": 2, "unfit": 1, "closed": 0}
+    seeing = replace(usual.seeing, unkept=unkept, state=PoolState.DOWN, deaths=6)
+    store = replace(usual.store, refused={"queue_full": 3, "disk": 4}, failing=True, purged={"crops": 9})
+    daemon.sightings_now = SightingFacts(seeing, store)
+    text = daemon.metrics().render().decode()
+    assert value(text, "watchline_tracklets_total", camera="dock-2") == 20
+    assert value(text, "watchline_sightings_refused_total", reason="queue_full") == 5
+    assert value(text, "watchline_sightings_refused_total", reason="disk") == 4
+    assert value(text, "watchline_sightings_failing") == 1
+    assert value(text, "watchline_sightings_purged_total", kind="crops") == 9
+    assert value(text, "watchline_describer_up") == 0
+    assert value(text, "watchline_embedding_seconds_count") > 0
+
+
+def test_a_site_that_keeps_no_sightings_tells_of_none(daemon: ScriptedDaemon) -> None:
+    daemon.keeps_sightings = False
+    text = daemon.metrics().render().decode()
+    assert not any(word in text for word in ("sighting", "tracklet", "describer", "embed"))
 
 
 def test_the_process_is_told_with_its_children() -> None:

@@ -91,7 +91,7 @@ def test_paths_are_relative_to_the_file() -> None:
         (f"{CAMERA}    fsp: 5\n", 'site.yaml:4:5: cameras[0].fsp: unknown key; did you mean "fps"?'),
         (f"{CAMERA}    model: rtsp://u:p@cam\n", "cameras[0].model: holds an address"),
         (f"{CAMERA}httb: {{}}\n", 'site.yaml:4:1: httb: unknown key; did you mean "http"?'),
-        (f"{CAMERA}retention: {{zz: 1}}\n", "unknown key; known: tracks_days, tracks_size, free"),
+        (f"{CAMERA}retention: {{zz: 1}}\n", "unknown key; known: tracks_days, tracks_size, crops_days"),
         (f"models: {{p: {{modle: x}}}}\n{CAMERA}", 'models.p.modle: unknown key; did you mean "model"?'),
         (f"http: {{tls: {{certificate: x, key: z, kee: y}}}}\n{CAMERA}", 'tls.kee: unknown key; did you mean "key"?'),
         ("cameras:\n  - url: rtsp://cam/a\n", "site.yaml:2:5: cameras[0].id: is missing"),

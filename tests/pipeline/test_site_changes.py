@@ -84,6 +84,16 @@ def test_what_only_a_restart_applies_is_named() -> None:
     assert "http.listen: changed; only a restart of the service applies it" in found.sentences
 
 
+def test_sightings_begin_and_end_with_the_service_but_those_of_a_camera_at_once() -> None:
+    found = changes(site_of(TEXT), site_of(f"{TEXT}sightings: {{}}\n"))
+    assert found.needs_restart == ("sightings",)
+    found = changes(site_of(f"{TEXT}sightings: {{}}\n"), site_of(f"{TEXT}sightings: {{crops: true}}\n"))
+    assert found.needs_restart == ("sightings.crops",)
+    found = changes(site_of(TEXT), site_of(TEXT.replace("weight: 2", "weight: 2, sightings: false")))
+    assert (found.restarted, found.in_place) == ((), ("b",))
+    assert found.sentences == ("camera b: its keeping of sightings changed; it goes on",)
+
+
 def test_retention_applies_at_once() -> None:
     found = changes(site_of(TEXT), site_of(f"{TEXT}retention: {{tracks_days: 3, free: 2GiB}}\n"))
     assert found.retention

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.kit.browser import Browser, open_browser
 from tests.pipeline.live_app import TOKEN, ScriptedDaemon
 from tests.pipeline.live_statuses import pool
 from watchline.pipeline.live.status import PoolState
+from watchline.pipeline.metrics.facts import SightingFacts
 from watchline.pipeline.web.access import Access
 from watchline.pipeline.web.server import WebServer
 from watchline.streams.camera import CameraState
@@ -92,6 +94,14 @@ def test_it_follows_what_happens_without_being_loaded_again(
         with daemon.site.lock:
             del daemon.site.cameras["dock-1"]
         page.locator(".banner", has_text="Detector people is down: failed 5 times in 60 s").wait_for()
+        facts = daemon.sightings()
+        assert facts is not None
+        seeing = replace(facts.seeing, undescribed={"no_crop": 4, "behind": 0, "model": 3})
+        told = SightingFacts(seeing, replace(facts.store, failing=True, sentence="people.db: no room left on its disk"))
+        daemon.sightings_now = told
+        panel = page.locator("#sightings")
+        panel.locator(".why", has_text="no room left on its disk").wait_for()
+        assert panel.locator("dd").all_inner_texts() == ["40", "7 (no_crop 4, model 3)", "0", "1", "1.0 MiB"]
         page.locator("[data-camera='dock-1']").wait_for(state="detached")
         page.locator("[data-camera='dock-2'] .state", has_text="not analysed").wait_for()
         page.screenshot(path=str(tmp_path / "dark.png"), full_page=True)

@@ -99,6 +99,31 @@ function showDetectors(detectors) {
   }));
 }
 
+function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const step = bytes > 0 ? Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10)) : 0;
+  return `${(bytes / 1024 ** step).toFixed(step && bytes / 1024 ** step < 10 ? 1 : 0)} ${units[step]}`;
+}
+
+function showSightings(sightings) {
+  const panel = byId("sightings");
+  panel.hidden = !sightings;
+  if (!sightings) return;
+  const put = (name, text) => { panel.querySelector(`.${name}`).textContent = text; };
+  const sum = (counts) => Object.values(counts).reduce((one, other) => one + other, 0);
+  const told = (counts) => {
+    const why = Object.entries(counts).filter(([, count]) => count).map(([reason, count]) => `${reason} ${count}`);
+    return why.length ? `${sum(counts)} (${why.join(", ")})` : "0";
+  };
+  panel.classList.toggle("bad", sightings.failing || sightings.state !== "running");
+  put("why", sightings.sentence);
+  put("stored", sightings.stored);
+  put("undescribed", told(sightings.undescribed));
+  put("refused", told(sightings.refused));
+  put("waiting", sightings.waiting);
+  put("size", size(sightings.size_bytes));
+}
+
 function arrange() {
   const only = byId("troubled").checked;
   const wanted = byId("search").value.trim().toLowerCase();
@@ -145,6 +170,7 @@ function show(answer) {
     watcher.observe(tile.root);
   }
   showDetectors(answer.detectors);
+  showSightings(answer.sightings);
   arrange();
   summarize();
   showLive();
