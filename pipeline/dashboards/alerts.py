@@ -294,7 +294,16 @@ def _of_sightings(pace: Pace) -> tuple[Alert, ...]:
             "critical",
             "Sightings of {{ $labels.instance }} are older than they may get.",
             "The retention could not be applied to their store; the log says what the system refused. It is tried again"
-            " each hour. `watchline sightings purge` does it by hand.",
+            " each hour, or minute. `watchline sightings purge` does it by hand.",
+        ),
+        Alert(
+            "WatchlineSightingsTrimmed",
+            f"sum by (instance, job) (increase(watchline_sightings_trimmed_total{pace.over})) > 0",
+            0,
+            "warning",
+            "Sightings of {{ $labels.instance }} go before their time.",
+            "Their store has no more room: raise `retention.sightings_size`, free the disk, keep no pictures, or keep"
+            " sightings for fewer days.",
         ),
     )
 

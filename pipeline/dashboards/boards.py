@@ -119,7 +119,7 @@ _SIGHTINGS: Final = (
     ),
     Panel(
         "Store of sightings",
-        "Room that it takes.",
+        "Room that it takes; `retention.sightings_size` bounds it.",
         (Query(f"watchline_sightings_size_bytes{{{_HERE}}}", "{{instance}}"),),
         unit="bytes",
         width=8,

@@ -19,6 +19,7 @@ from watchline.streams.errors import ModelError, WatchlineError
 _log = logging.getLogger(__name__)
 
 _MOST_PAUSE_S: Final = 5.0
+_TELL_AGAIN_S: Final = 60.0
 
 Vectors: TypeAlias = tuple[TrackletEmbedding, ...]
 Describe: TypeAlias = Callable[[Sequence[Tracklet]], list[Vectors]]
@@ -68,6 +69,7 @@ class Describer:
         self.deaths = self.crops = 0
         self._durations = Tally(STAGE_BOUNDS_S)
         self._spent_s = 0.0
+        self._told_s = -_TELL_AGAIN_S
 
     @property
     def state(self) -> PoolState:
@@ -101,7 +103,10 @@ class Describer:
             return [Undescribed.MODEL] * len(tracklets)
         begun_s, cpu_s = time.monotonic(), self._cpu_s()
         try:
-            found = opened(tracklets)
+            try:
+                found = opened(tracklets)
+            finally:
+                self._spent_s += self._cpu_s() - cpu_s  # what fails costs as much
         except ModelError as error:
             self._failed(error)
             return [Undescribed.MODEL] * len(tracklets)
@@ -110,9 +115,10 @@ class Describer:
                 return [self._described([tracklet])[0] for tracklet in tracklets]
             only = tracklets[0]
             told = f"{type(error).__name__}: {error}"
-            _log.error('camera "%s": track %d could not be described (%s)', only.camera, only.track_id, told)
+            if begun_s - self._told_s >= _TELL_AGAIN_S:
+                self._told_s = begun_s
+                _log.error('camera "%s": track %d could not be described (%s)', only.camera, only.track_id, told)
             return [Undescribed.UNFIT]
-        self._spent_s += self._cpu_s() - cpu_s
         with self._lock:
             self._durations.add(time.monotonic() - begun_s)
             self.crops += sum(len(tracklet.crops) + len(tracklet.faces) for tracklet in tracklets)

@@ -357,19 +357,18 @@ class Seeing:
             self._hand_over(each, result)
 
     def _hand_over(self, waiting: Waiting, vectors: Vectors) -> None:
-        why: Unkept | None = None
         seen = waiting.seen
         try:
-            self._parts.put(self._parts.make(seen.tracklet, vectors, seen.track_key, seen.provenance))
-        except Exception as error:  # noqa: BLE001  # one of them must not end all; it is counted and told
-            why = Unkept.UNFIT
-            self._fault(seen.tracklet.camera, error)
-        with self._lock:
-            self._backlog.settle()
-            if why is None:
+            sighting = self._parts.make(seen.tracklet, vectors, seen.track_key, seen.provenance)
+            with self._lock:  # whoever asks sees it here or there, never twice
+                self._parts.put(sighting)
+                self._backlog.settle()
                 self._handed += 1
-            else:
-                self._unkept[why] += 1
+        except Exception as error:  # noqa: BLE001  # one of them must not end all; it is counted and told
+            with self._lock:
+                self._backlog.settle()
+                self._unkept[Unkept.UNFIT] += 1
+            self._fault(seen.tracklet.camera, error)
 
     def _end_idle(self) -> None:
         """Ends what is open in cameras that give no frames any more: it would wait for as long as they do."""

@@ -46,6 +46,7 @@ class StoreFacts:
         failing: sightings are refused now.
         sentence: why; "" where they are not.
         purged: what the retention erased since the start, by kind of data, zeros included.
+        trimmed: sightings of these that went before their time, for want of room.
         purge_failing: the retention could not be applied when that was tried last.
     """
 
@@ -56,6 +57,7 @@ class StoreFacts:
     failing: bool = False
     sentence: str = ""
     purged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    trimmed: int = 0
     purge_failing: bool = False
 
 

@@ -65,6 +65,9 @@ def _store(facts: SightingFacts) -> Iterator[Metric]:
     for kind, count in store.purged.items():
         purged.add_metric((kind,), count)
     yield purged
+    yield CounterMetricFamily(
+        "watchline_sightings_trimmed", "Sightings erased before their time, for want of room.", store.trimmed
+    )
     yield GaugeMetricFamily(
         "watchline_sightings_purge_failing",
         "1 where the retention could not be applied when that was tried last, else 0.",

@@ -96,8 +96,12 @@ def _storage(site: Site) -> Check:
     if free < site.retention.free:
         mend = "make room, or lower retention.free: the oldest tracks would go at once"
         return Check("storage", Health.WARN, f"{found}, {site.retention.free / 1e9:.1f} GB are to stay free", mend)
-    if free < site.retention.free + site.retention.tracks_size:
-        mend = "tracks would go before retention.tracks_days is over; make room, or lower retention.tracks_size"
+    size = site.retention.tracks_size + (site.retention.sightings_size if site.sightings is not None else 0)
+    if free < site.retention.free + size:
+        what, keys = "tracks", "retention.tracks_size"
+        if site.sightings is not None:
+            what, keys = "tracks and sightings", f"{keys} and sightings_size"
+        mend = f"{what} would go before their days are over; make room, or lower {keys}"
         return Check("storage", Health.WARN, found, mend)
     return Check("storage", Health.OK, found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from watchline.pipeline.live.describing import Describe, Describer, Vectors
 from watchline.pipeline.live.outcome import Outlet
 from watchline.pipeline.live.pool import Network
 from watchline.pipeline.live.purging import Purging
-from watchline.pipeline.live.seeing import Seeing, SeeingParts
+from watchline.pipeline.live.seeing import Seeing, SeeingParts, SeeingStatus
 from watchline.pipeline.metrics.facts import SightingFacts, StoreFacts
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.sightings import SightingMaker
@@ -31,11 +32,11 @@ from watchline.pipeline.site.tracking import choice_of
 from watchline.pipeline.store.connecting import check_file, engine_of
 from watchline.pipeline.store.failures import told
 from watchline.pipeline.store.ids import Ids
-from watchline.pipeline.store.seam import Keep
+from watchline.pipeline.store.seam import Erased, Keep
 from watchline.pipeline.store.sighting import Provenance, Sighting
 from watchline.pipeline.store.sqlite import SqliteStore, open_store
 from watchline.pipeline.store.upgrading import SCHEMA, check_schema, schema_of
-from watchline.pipeline.store.writer import CLOSED, ERROR, FULL, QUEUE_FULL, StoreWriter
+from watchline.pipeline.store.writer import CLOSED, ERROR, FULL, QUEUE_FULL, StoreWriter, WriterStatus
 from watchline.reid.collector import Collector, CollectorSettings
 from watchline.reid.describe import describe
 from watchline.reid.tracklet import Crop, Tracklet
@@ -52,6 +53,8 @@ _LOOK_S: Final = 0.3  # rarer than in a file: pictures are 2% worse, and it take
 _PICTURES_BYTES: Final = 256 << 20  # of open tracks, of all cameras together
 _LEAST_BYTES: Final = 4 << 20
 _MOST_BYTES: Final = 64 << 20
+_SMALL_BYTES: Final = 64 << 20  # a store of this size may be had, however little is left
+_TRIES: Final = 10
 _PIXEL: Final = np.zeros((1, 1, 3), np.uint8)
 
 
@@ -72,6 +75,7 @@ class SightingKeeping:
     def __init__(self, site: Site, settings: Sightings, networks: Networks) -> None:
         embedder = networks.embedder(settings)
         self._settings = settings
+        self._digest: tuple[Site | None, str] = None, ""  # of the site as it runs now
         self._cameras: dict[str, Camera] = {}
         self._share_bytes = min(_MOST_BYTES, max(_LEAST_BYTES, _PICTURES_BYTES // max(1, len(site.cameras))))
         self._path = site.sightings_file
@@ -84,7 +88,8 @@ class SightingKeeping:
         self._writer = StoreWriter(self._store)
         make = partial(_sighting, Ids(), crops=settings.crops)
         self._seeing = Seeing(SeeingParts(self._looks, self._describer, make, self._writer.put))
-        self._purging = Purging(self._store.purge, _keep(site.retention))
+        self._retention = site.retention
+        self._purging = Purging(self._store.purge, _keep(site.retention), self._trim)
         self._progress = Progress()
 
     def outlet(self, site: Site, camera: Camera, network: Network) -> Outlet:
@@ -96,11 +101,11 @@ class SightingKeeping:
             network: what finds people there.
         """
         self._cameras[camera.id] = camera
-        return self._seeing.outlet(camera.id, _provenance(site, camera, network), wanted=camera.sightings)
+        return self._seeing.outlet(camera.id, self._provenance(site, camera, network), wanted=camera.sightings)
 
     def change(self, site: Site, camera: Camera, network: Network) -> None:
         """Keeps what a camera that goes on sees from now on, or no more; see `outlet`."""
-        self._seeing.change(camera.id, _provenance(site, camera, network), wanted=camera.sightings)
+        self._seeing.change(camera.id, self._provenance(site, camera, network), wanted=camera.sightings)
 
     def leave(self, camera: str) -> None:
         """Ends what is open in a camera that begins anew or goes."""
@@ -112,7 +117,8 @@ class SightingKeeping:
         self._cameras.pop(camera, None)
 
     def retain(self, retention: Retention) -> None:
-        """Keeps data for another time from now on."""
+        """Keeps data for another time, or in another room, from now on."""
+        self._retention = retention
         self._purging.retain(_keep(retention))
 
     def stuck(self, bound_s: float) -> tuple[str, ...]:
@@ -127,7 +133,8 @@ class SightingKeeping:
 
     def facts(self) -> SightingFacts:
         """Returns how things stand."""
-        seeing, wrote, purge = self._seeing.status(), self._writer.status(), self._purging.status()
+        seeing, wrote = self._together()
+        purge = self._purging.status()
         refused = {reason: wrote.refused.get(reason, 0) for reason in _REASONS} | {_LOST: wrote.lost}
         sentence = f"sightings are not written: {wrote.last_error}" if wrote.trouble else ""
         store = StoreFacts(
@@ -138,6 +145,7 @@ class SightingKeeping:
             bool(wrote.trouble),
             sentence,
             purge.purged,
+            purge.trimmed,
             purge.failing,
         )
         return SightingFacts(seeing, store)
@@ -154,6 +162,34 @@ class SightingKeeping:
         self._purging.close(0.1)
         self._store.close()
         return not lost
+
+    def _provenance(self, site: Site, camera: Camera, network: Network) -> Provenance:
+        if self._digest[0] is not site:  # once for all its cameras: of many it takes long
+            self._digest = site, hashlib.sha256(show(site).encode()).hexdigest()
+        choice = choice_of(camera.tracker)
+        return Provenance(
+            source="live",
+            detector=network.network,
+            detector_sha256=network.sha256,
+            tracker=" ".join((choice.name, choice.preset, *choice.settings)),
+            config_sha256=self._digest[1],
+            version=__version__,
+        )
+
+    def _together(self) -> tuple[SeeingStatus, WriterStatus]:
+        """Returns both at one moment, so that what the one handed over the other has."""
+        for _ in range(_TRIES):
+            wrote, seeing = self._writer.status(), self._seeing.status()
+            if seeing.handed == wrote.accepted + sum(wrote.refused.values()):
+                break
+        return seeing, wrote
+
+    def _trim(self) -> Erased:
+        """Keeps to the room; where too little is left on the disk the store grows no more."""
+        most = self._retention.sightings_size
+        if shutil.disk_usage(self._path.parent).free < self._retention.free:
+            most = min(most, max(_size_bytes(self._path), _SMALL_BYTES))
+        return self._store.trim(most)
 
     def _looks(self, camera: str, labels: tuple[str, ...]) -> Collector:
         lost_s = self._cameras[camera].tracker.settings.get("lost_s", 0.0)
@@ -249,18 +285,6 @@ def _sighting(
 
 def _pixels(crops: tuple[Crop, ...]) -> tuple[Crop, ...]:
     return tuple(replace(crop, rgb=_PIXEL) for crop in crops)
-
-
-def _provenance(site: Site, camera: Camera, network: Network) -> Provenance:
-    choice = choice_of(camera.tracker)
-    return Provenance(
-        source="live",
-        detector=network.network,
-        detector_sha256=network.sha256,
-        tracker=" ".join((choice.name, choice.preset, *choice.settings)),
-        config_sha256=hashlib.sha256(show(site).encode()).hexdigest(),
-        version=__version__,
-    )
 
 
 def _keep(retention: Retention) -> Keep:

@@ -291,6 +291,9 @@ class Retention(_Part):
     sightings_days: Annotated[
         float, Field(ge=0.01, le=3650, description="days that sightings are kept, with all that is left of them")
     ] = 30.0
+    sightings_size: Annotated[
+        Annotated[Size, Field(ge=1 << 20)], Field(description="most room that sightings may take, the first go first")
+    ] = 20 << 30
     free: Annotated[
         Annotated[Size, Field(ge=0)], Field(description="room that stays free on the disk: the oldest files go for it")
     ] = 1 << 30

@@ -1,4 +1,4 @@
-"""The retention: erases what is older than it may get, kind by kind."""
+"""The retention: erases what is older than it may get, kind by kind, and the oldest where there is too much."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 
 from watchline.pipeline.store import schema
 from watchline.pipeline.store.database import Database
@@ -16,6 +16,9 @@ from watchline.pipeline.store.seam import Erased, Keep
 
 REMOVED_S: Final = 7 * 86_400.0  # how long the keys of removed vectors are told
 BACKUP_S: Final = 7 * 86_400.0  # longest time that a copy from before an upgrade is kept
+_FULL: Final = 0.95  # of the room: beyond, some is made
+_ROOMY: Final = 0.9  # of it that is used afterwards
+_PARTS: Final = 20  # of all sightings, so few at once that a small store keeps its newest
 _TRUNCATE_S: Final = 0.5  # a reader may keep the log until the next time: new sightings must not wait for that
 STALE: Final = "removed_until"  # name in `meta`: the newest mark that was dropped
 
@@ -40,6 +43,34 @@ def purge(database: Database, keep: Keep, now: float) -> Erased:
     backups = _drop_backups(database, keep, now)
     database.truncate(_TRUNCATE_S)
     return Erased(ids, crops, vectors, 0, backups=backups)
+
+
+def trim(database: Database, most_bytes: int, now: float) -> Erased:
+    """Erases the sightings that were stored first, until there is room for new ones; no search is made."""
+    ids: list[str] = []
+    crops = vectors = 0
+    if _used_bytes(database) > _FULL * most_bytes:
+        with database.reading() as connection:
+            many = connection.execute(select(func.count()).select_from(_table)).scalar_one()
+        oldest = select(_table.c.id, _table.c.sighting_id).order_by(_table.c.id)  # whatever the clocks said
+        batch = oldest.limit(min(BATCH, max(1, many // _PARTS)))
+        while _used_bytes(database) > _ROOMY * most_bytes:
+            found, pictures, gone = database.with_room(partial(_erase_found, database, batch, now))
+            if not found:
+                break
+            ids, crops, vectors = ids + found, crops + pictures, vectors + gone
+        database.truncate(_TRUNCATE_S)
+    return Erased(tuple(ids), crops, vectors, 0)
+
+
+def _used_bytes(database: Database) -> int:
+    """Returns what is used of the file; the rest of it is used before it grows."""
+    with database.reading() as connection:
+        pages, free, size = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return int(pages - free) * int(size)
 
 
 def _purge_kind(database: Database, bit: int, until: float, drop: Callable[[Connection, Sequence[int]], int]) -> int:
@@ -88,24 +119,25 @@ def _drop_paths(connection: Connection, numbers: Sequence[int]) -> int:
 
 
 def _purge_sightings(database: Database, until: float, now: float) -> tuple[tuple[str, ...], int, int]:
+    old = select(_table.c.id, _table.c.sighting_id).where(_table.c.ended_at < until).limit(BATCH)
     ids: list[str] = []
     crops = vectors = 0
-
-    def work() -> tuple[list[str], int, int]:
-        with database.writing() as connection:
-            old = select(_table.c.id, _table.c.sighting_id).where(_table.c.ended_at < until).limit(BATCH)
-            rows = connection.execute(old).all()
-            numbers = [row.id for row in rows]
-            pictures = _count(connection, schema.crop.c.sighting, numbers)
-            many = _count(connection, schema.vector.c.sighting, numbers)
-            delete_sightings(connection, numbers, now)
-            return [row.sighting_id for row in rows], pictures, many
-
     while True:
-        found, pictures, many = database.with_room(work)
+        found, pictures, many = database.with_room(partial(_erase_found, database, old, now))
         ids, crops, vectors = ids + found, crops + pictures, vectors + many
         if len(found) < BATCH:
             return tuple(ids), crops, vectors
+
+
+def _erase_found(database: Database, wanted: Select[tuple[int, str]], now: float) -> tuple[list[str], int, int]:
+    """Erases sightings; returns their ids, and how many pictures and vectors they had."""
+    with database.writing() as connection:
+        rows = connection.execute(wanted).all()
+        numbers = [row.id for row in rows]
+        crops = _count(connection, schema.crop.c.sighting, numbers)
+        vectors = _count(connection, schema.vector.c.sighting, numbers)
+        delete_sightings(connection, numbers, now)
+        return [row.sighting_id for row in rows], crops, vectors
 
 
 def _drop_old_marks(database: Database, until: float) -> None:

@@ -178,5 +178,8 @@ class SightingStore(Protocol):
     def purge(self, keep: Keep, now: float) -> Erased:
         """Erases what is older than it may get."""
 
+    def trim(self, most_bytes: int) -> Erased:
+        """Erases the sightings that were stored first, where all together take nearly `most_bytes` or more."""
+
     def close(self) -> None:
         """Lets go of the files; idempotent."""

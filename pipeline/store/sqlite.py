@@ -142,6 +142,10 @@ class SqliteStore:
         """See `SightingStore`; copies from before an upgrade that are as old are removed too."""
         return purging.purge(self._database, keep, now)
 
+    def trim(self, most_bytes: int) -> Erased:
+        """See `SightingStore`; what is erased is used again before the file grows, which never gets smaller."""
+        return purging.trim(self._database, most_bytes, self._clock())
+
     def removed(self, after: int = -1) -> tuple[I64, int]:
         """See `SightingStore`."""
         table = schema.removed

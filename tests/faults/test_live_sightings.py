@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.small_disk import small_disk
 from tests.pipeline.live_outcomes import make_outcome, wait_until
-from tests.pipeline.test_serve_sightings import write_tiny_embedder
+from tests.pipeline.reid_models import write_tiny_embedder
 from watchline.pipeline.live.pool import Network
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.serving.sightings import SightingKeeping

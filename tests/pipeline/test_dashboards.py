@@ -172,6 +172,7 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         HERE_LABELS,
     ),
     "WatchlineSightingsNotPurged": ({f"watchline_sightings_purge_failing{{{HERE}}}": "1x40"}, HERE_LABELS),
+    "WatchlineSightingsTrimmed": ({f"watchline_sightings_trimmed_total{{{HERE}}}": "0+5x40"}, HERE_LABELS),
     "WatchlineConfigRefused": ({f"watchline_config_last_reload_successful{{{HERE}}}": "0x40"}, HERE_LABELS),
     "WatchlineNotScraped": ({f"up{{{HERE}}}": "0x40"}, HERE_LABELS),
 }
@@ -198,6 +199,7 @@ HEALTHY = {
     f'watchline_sightings_refused_total{{{HERE},reason="disk"}}': "4x40",
     f"watchline_sightings_failing{{{HERE}}}": "0x40",
     f"watchline_sightings_purge_failing{{{HERE}}}": "0x40",
+    f"watchline_sightings_trimmed_total{{{HERE}}}": "7x40",
     f"watchline_describer_up{{{HERE}}}": "1x40",
     f"watchline_tracklets_total{{{CAMERA}}}": "0+60x40",
     f'watchline_tracklets_undescribed_total{{{HERE},reason="no_crop"}}': "0+30x40",

@@ -22,6 +22,8 @@ class Store:
     def __init__(self) -> None:
         self.asked: list[tuple[Keep, float]] = []
         self.error: OutputError | None = None
+        self.trimmed = 0
+        self.too_much = 0
 
     def purge(self, keep: Keep, now: float) -> Erased:
         self.asked.append((keep, now))
@@ -29,12 +31,21 @@ class Store:
             raise self.error
         return Erased(("0" * 32,), 2, 1, 0)
 
+    def trim(self) -> Erased:
+        self.trimmed += 1
+        gone, self.too_much = self.too_much, 0
+        return Erased(("1" * 32,) * gone, 2 * gone, gone, 0)
+
 
 @contextmanager
 def purging(
-    store: Store, every_s: float, clock: Callable[[], float], steady: Callable[[], float] | None = None
+    store: Store,
+    every_s: float,
+    clock: Callable[[], float],
+    steady: Callable[[], float] | None = None,
+    trim_s: float = 3600,
 ) -> Iterator[Purging]:
-    made = Purging(store.purge, KEEP, every_s, clock, steady or Hands(0.0))
+    made = Purging(store.purge, KEEP, store.trim, every_s, clock, steady or Hands(0.0), trim_s)
     try:
         yield made
     finally:
@@ -83,10 +94,44 @@ def test_a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour(caplog: pytest.L
         clock.now += 86400.0
         one.retain(Keep(crops_s=30.0))
         wait_until(lambda: "the clock jumped ahead by 86400 s" in caplog.text)
-        clock.now, steady.now = clock.now + 3600, steady.now + 3600
+        clock.now, steady.now = clock.now + 600, steady.now + 600
+        one.retain(Keep(crops_s=20.0))  # a reload makes it no truer
+        wait_until(lambda: store.trimmed == 3)
+        assert len(store.asked) == 1
+        clock.now, steady.now = clock.now + 3000, steady.now + 3000
         one.retain(KEEP)  # an hour later it is believed
         wait_until(lambda: len(store.asked) == 2)
     assert store.asked[1] == (KEEP, AT + 86400 + 3600)
+
+
+def test_a_clock_that_is_set_right_again_is_believed_at_once() -> None:
+    store, clock, steady = Store(), Hands(), Hands(0.0)
+    with purging(store, 3600, clock, steady) as one:
+        wait_until(lambda: store.trimmed == 1)
+        clock.now += 86400.0
+        one.retain(Keep(crops_s=30.0))
+        wait_until(lambda: store.trimmed == 2)
+        clock.now -= 86400.0
+        one.retain(Keep(crops_s=20.0))
+        wait_until(lambda: store.trimmed == 3)
+    assert [keep for keep, _ in store.asked] == [KEEP, Keep(crops_s=20.0)]
+
+
+def test_what_is_too_much_goes_often_though_nothing_is_purged_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    store = Store()
+    store.error = OutputError("people.db: the disk is full")
+    with purging(store, 3600, Hands(), trim_s=0.02) as one:
+        wait_until(lambda: store.trimmed >= 2)
+        store.too_much = 3
+        wait_until(lambda: one.status().trimmed == 3)
+        wait_until(lambda: store.trimmed >= 6)
+    status = one.status()
+    assert (len(store.asked), status.purged, status.failing) == (
+        1,
+        {"sightings": 3, "crops": 6, "vectors": 3},
+        True,  # what is too old is still there
+    )
+    assert caplog.text.count("could not be purged") == 1
 
 
 def test_progress_is_missed_only_where_there_is_something_to_do() -> None:

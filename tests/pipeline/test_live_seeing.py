@@ -251,6 +251,21 @@ class TestDescriber:
         assert isinstance(describer.describe(one)[0], tuple)
         assert (describer.state, describer.sentence) == (PoolState.RUNNING, "")
 
+    def test_many_that_cannot_be_described_are_told_of_once_and_cost_of_the_budget(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cpu = Hands(0.0)
+
+        def fails(_tracklets: Sequence[Tracklet]) -> list[Vectors]:
+            cpu.now += 0.01
+            raise ValueError("not a picture")
+
+        describer = Describer(fails, lambda: fails, budget=0.5, cpu_s=cpu)
+        found = describer.describe([make_tracklet(track_id=number) for number in range(8)])
+        assert found == [Undescribed.UNFIT] * 8
+        assert caplog.text.count("could not be described") == 1
+        assert describer.pause_s() == pytest.approx(0.09)
+
     def test_one_that_cannot_be_described_spoils_no_other(self) -> None:
         def fails_for_2(tracklets: Sequence[Tracklet]) -> list[Vectors]:
             if any(tracklet.track_id == 2 for tracklet in tracklets):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +15,22 @@ import yaml  # type: ignore[import-untyped]
 
 from tests.command import watchline
 from tests.kit.daemon import DaemonProcess
-from watchline.detectors.card import ModelCard
+from tests.kit.sightings import NOON, make_crop, make_sighting
+from tests.pipeline.live_outcomes import make_outcome, wait_until
+from tests.pipeline.reid_models import CARD, write_tiny_embedder
 from watchline.detectors.catalog import Entry
 from watchline.pipeline.checks import Check, Health
+from watchline.pipeline.live.pool import Network
 from watchline.pipeline.serving.checking import check_site
 from watchline.pipeline.serving.networks import Networks
-from watchline.pipeline.site.loading import load_site
-from watchline.pipeline.site.site import Sightings
+from watchline.pipeline.serving.sightings import SightingKeeping
+from watchline.pipeline.site.loading import load_site, parse_site
+from watchline.pipeline.site.site import Sightings, Site
 from watchline.pipeline.store.seam import Selection
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import open_store
+from watchline.pipeline.store.writer import StoreWriter, WriterStatus
 from watchline.streams.errors import ModelError
-
-
-def write_tiny_embedder(path: Path, scale: float = 1.0) -> Path:
-    """Writes a network that gives the mean colours of eight parts of a picture of 32x16: 24 numbers."""
-    import onnx
-    from onnx import TensorProto, helper
-
-    nodes = [
-        helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=[8, 8], strides=[8, 8]),
-        helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("Mul", ["flat", "scale"], ["features"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 32, 16])],
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 24])],
-        [helper.make_tensor("scale", TensorProto.FLOAT, [1], [scale])],
-    )
-    card = ModelCard("osnet", "embed", (), (1,), scale=255.0, placement="stretch", outputs=("features",))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, card.to_metadata())
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture
@@ -82,7 +67,7 @@ def wanted(site: dict[str, Any], daemon: DaemonProcess, *, keep: bool) -> None:
     daemon.wait(lambda: sum("keeping of sightings" in line for line in daemon.lines) > before)
 
 
-def test_who_is_still_there_at_the_end_is_described_and_stored_without_a_picture(
+def test_people_are_described_and_stored_as_the_site_says_and_a_kill_loses_only_who_is_open(
     site: dict[str, Any], tmp_path: Path
 ) -> None:
     with DaemonProcess(tmp_path, site) as daemon:
@@ -91,9 +76,38 @@ def test_who_is_still_there_at_the_end_is_described_and_stored_without_a_picture
         assert metrics.value("watchline_tracklets_total", camera="east") == 0
         assert metrics.value("watchline_describer_up") == 1
         assert metrics.value("watchline_sighting_look_seconds_count") >= 40
+        wanted(site, daemon, keep=False)
+        daemon.wait(lambda: sightings(daemon)["stored"] == 1)
+        daemon.wait_for_frames(10)
+        wanted(site, daemon, keep=True)
+        daemon.wait_for_frames(10)
+        site["sightings"] |= {"crops": True, "part_s": 5, "crops_a_track": 1}
+        site["retention"] = {"free": "1MiB", "vectors_days": 1}
+        daemon.write(site)
+        daemon.wait(lambda: daemon.said("sightings.crops: changed; only a restart of the service applies it"))
+        assert daemon.said("retention: its vectors_days changed")
+        daemon.kill()
+        daemon.start()
+        daemon.wait(lambda: sightings(daemon)["stored"] == 1)
+        scrape = daemon.metrics()
+        assert scrape.value("watchline_sightings_stored_total") == 1
+        assert scrape.value("watchline_sightings_size_bytes") > 0
+        assert scrape.value("watchline_embedded_crops_total") == 1
         code, took_s = daemon.stop()
     assert (code, took_s < 10) == (0, True), daemon.lines
-    (sighting,) = stored(tmp_path)
+    assert not any("Traceback" in line for line in daemon.lines)
+    assert (tmp_path / "people.db").stat().st_mode & 0o077 == 0  # for its owner alone
+    before, first, second = stored(tmp_path)
+    _check_one_without_a_picture(before)
+    assert before.provenance.config_sha256 != first.provenance.config_sha256
+    assert before.track_key != first.track_key
+    assert first.track_key == second.track_key
+    assert (first.part, second.part) == (0, 1)
+    assert [crop.jpeg[:2] for crop in first.crops] == [b"\xff\xd8"]
+    assert [len(one.vectors) for one in (first, second)] == [1, 1]  # who is still there at the end, too
+
+
+def _check_one_without_a_picture(sighting: Sighting) -> None:
     (vector,) = sighting.vectors
     assert (sighting.camera, sighting.track_id, sighting.part, sighting.label) == ("east", 1, 0, "person")
     assert (vector.model.dimension, 1 <= vector.crops <= 5) == (24, True)
@@ -103,50 +117,82 @@ def test_who_is_still_there_at_the_end_is_described_and_stored_without_a_picture
     made_by = sighting.provenance
     assert (made_by.source, made_by.tracker) == ("live", "bytetrack default")
     assert len(made_by.detector_sha256) == len(made_by.config_sha256) == 64
-    assert (tmp_path / "people.db").stat().st_mode & 0o077 == 0  # for its owner alone
-    assert not any("Traceback" in line for line in daemon.lines)
 
 
-def test_pictures_are_kept_where_the_site_says_so_and_long_tracks_are_stored_in_parts(
-    site: dict[str, Any], tmp_path: Path
-) -> None:
-    site["sightings"] |= {"crops": True, "part_s": 5, "crops_a_track": 1}
-    with DaemonProcess(tmp_path, site) as daemon:
-        daemon.wait(lambda: sightings(daemon)["stored"] == 1)
-        scrape = daemon.metrics()
-        assert scrape.value("watchline_sightings_stored_total") == 1
-        assert scrape.value("watchline_sightings_size_bytes") > 0
-        assert scrape.value("watchline_embedded_crops_total") == 1
-        assert daemon.stop()[0] == 0
-    first, second = stored(tmp_path)
-    assert first.track_key == second.track_key
-    assert (first.part, second.part) == (0, 1)
-    assert [crop.jpeg[:2] for crop in first.crops] == [b"\xff\xd8"]
+@contextmanager
+def keeping_of(folder: Path, retention: str) -> Iterator[SightingKeeping]:
+    """What keeps sightings of a camera "east", in a store that has 400 of 5 KB, and one of 1970."""
+    write_tiny_embedder(folder / "body.onnx")
+    with closing(open_store(folder / "people.db", ballast_bytes=0)) as store:
+        store.add([make_sighting(at_s=100 - NOON)])  # so old that it goes at once
+        store.add([make_sighting(crops=[make_crop(bytes(5000))]) for _ in range(400)])
+    text = f"cameras: [{{id: east, url: a.mp4}}]\nsightings: {{model: body.onnx, path: people.db}}\n{retention}\n"
+    site = parse_site(text, "site.yaml", folder)
+    assert site.sightings is not None
+    keeping = SightingKeeping(site, site.sightings, Networks(folder, lambda entry: Path(entry.name)))
+    try:
+        yield keeping
+    finally:
+        keeping.close(5.0)
 
 
-def test_a_camera_may_be_left_out_at_once_and_a_kill_loses_only_who_is_open(
-    site: dict[str, Any], tmp_path: Path
-) -> None:
-    with DaemonProcess(tmp_path, site) as daemon:
-        daemon.wait_for_frames(20)
-        wanted(site, daemon, keep=False)
-        daemon.wait(lambda: sightings(daemon)["stored"] == 1)
-        daemon.wait_for_frames(10)
-        wanted(site, daemon, keep=True)
-        daemon.wait_for_frames(10)
-        site["sightings"]["crops"] = True
-        site["retention"] = {"free": "1MiB", "vectors_days": 1}
-        daemon.write(site)
-        daemon.wait(lambda: daemon.said("sightings.crops: changed; only a restart of the service applies it"))
-        assert daemon.said("retention: its vectors_days changed")
-        daemon.kill()
-        daemon.start()
-        daemon.wait_for_frames(10)
-        assert daemon.stop()[0] == 0
-    first, last = stored(tmp_path)
-    assert first.provenance.config_sha256 != last.provenance.config_sha256
-    assert first.track_key != last.track_key
-    assert (len(first.crops), len(last.crops) > 0) == (0, True)
+class TestRoom:
+    @pytest.mark.parametrize(
+        ("room", "least_bytes", "goes"),
+        [
+            ("sightings_size: 1MiB", 64 << 20, True),
+            ("sightings_size: 1GiB", 1 << 20, False),
+            ("free: 1000TiB", 1 << 20, True),
+            ("free: 1000TiB", 64 << 20, False),  # a small store may be had, however little is left
+        ],
+    )
+    def test_the_oldest_go_where_there_are_too_many_or_too_little_is_left_on_the_disk(
+        self, room: str, least_bytes: int, goes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("watchline.pipeline.serving.sightings._SMALL_BYTES", least_bytes)
+        days = "sightings_days: 3650, vectors_days: 3650, crops_days: 3650"
+        with keeping_of(tmp_path, f"retention: {{{days}, {room}}}") as keeping:
+            wait_until(lambda: keeping.facts().store.purged["sightings"] > goes)
+            time.sleep(0.2)  # for it to end
+            facts = keeping.facts().store
+        assert facts.trimmed == facts.purged["sightings"] - 1
+        assert (0 < facts.trimmed < 390) == goes, facts
+
+
+def test_at_every_moment_what_ended_is_stored_refused_or_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = StoreWriter.status
+
+    def late(writer: StoreWriter) -> WriterStatus:
+        time.sleep(0.002)  # whoever asked something else before sees another moment
+        return status(writer)
+
+    monkeypatch.setattr(StoreWriter, "status", late)
+    site = parse_site("cameras: [{id: east, url: a.mp4}]\n", "site.yaml", tmp_path)
+    with keeping_of(tmp_path, "") as keeping:
+        for start in range(0, 1000, 100):
+            outlet = keeping.outlet(site, site.camera("east"), Network("people", "yolov8n", "0" * 64))
+            outlet(make_outcome(0, *range(start, start + 100)))
+            keeping.leave("east")
+            for _ in range(10):
+                facts = keeping.facts()
+                somewhere = facts.seeing.waiting + facts.store.waiting + facts.store.stored
+                assert facts.seeing.ended == somewhere + sum(facts.refused().values()), facts
+
+
+def test_a_configuration_is_summed_up_once_for_all_its_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summed: list[Site] = []
+
+    def note(site: Site) -> str:
+        summed.append(site)
+        return site.site
+
+    monkeypatch.setattr("watchline.pipeline.serving.sightings.show", note)
+    sites = [parse_site(f"site: {name}\ncameras: [{{id: east, url: a.mp4}}]\n", "a.yaml", tmp_path) for name in "ab"]
+    with keeping_of(tmp_path, "") as keeping:
+        for site in sites:
+            for _ in range(5):
+                keeping.change(site, site.camera("east"), Network("people", "yolov8n", "0" * 64))
+    assert summed == sites
 
 
 class TestCheck:
@@ -183,7 +229,7 @@ class TestCheck:
         settings = Sightings(model=str(file))
         first = networks.embedder(settings).model
         assert networks.embedder(settings, first).model == first
-        write_tiny_embedder(file, scale=2.0)
+        write_tiny_embedder(file, replace(CARD, std=(0.5, 0.5, 0.5)))
         with pytest.raises(ModelError, match=r"the store holds vectors of .* cannot be compared"):
             networks.embedder(settings, first)
 

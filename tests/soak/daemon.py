@@ -26,6 +26,7 @@ from tests.soak.daemon_board import Board, wait_until
 from tests.soak.daemon_faults import CAMERA_FAULTS, DAEMON_FAULTS, SYSTEM_FAULTS, Fault, Outcome, befall
 from tests.soak.daemon_journals import check_end
 from tests.soak.daemon_report import report
+from tests.soak.daemon_store import check_store
 from tests.soak.daemon_yard import Yard
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -138,6 +139,7 @@ def soak(asked: Soak) -> dict[str, Any]:
             wrong += _said(yard.daemon.lines)
             (asked.folder / "daemon.log").write_text("\n".join(yard.daemon.lines) + "\n")
         found: dict[str, Any] = json.loads(verdict.read_text()) if verdict.exists() else {"wrong": ["no verdict"]}
+        wrong += [f"at the end: {problem}" for problem in check_store(yard.store, found.get("stored", 0))]
     wrong += [f"{one.begun_s:.1f} s, {one.name}: {problem}" for one in outcomes for problem in one.wrong]
     return {
         **found,

@@ -109,6 +109,17 @@ def check_cameras(cameras: Sequence[Mapping[str, Any]]) -> list[str]:
     )
 
 
+def check_sightings(told: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with the counts of sightings of /api/cameras."""
+    kept, refused = told["stored"] + told["waiting"], told["refused"]
+    wrong = []
+    if told["tracklets"] != kept + sum(refused.values()):
+        wrong.append(f"sightings do not add up: {dict(told)}")
+    # A disk that is full excuses others, these nothing does.
+    wrong += [f"{refused[why]} sightings were refused: {why}" for why in ("unfit", "lost") if refused[why]]
+    return wrong
+
+
 def _sums(told: Mapping[str, Mapping[str, float]]) -> list[str]:
     wrong = []
     for name, its in told.items():

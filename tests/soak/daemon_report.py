@@ -24,6 +24,7 @@ def report(told: Mapping[str, Any]) -> str:
         f"{head}: {len(told['faults'])} faults, {told['lives']} lives of the daemon, {told['looks']} looks",
         f"frames at the end of each life: {', '.join(f'{number} {what}' for what, number in frames.items())}",
         f"journal: {told['journal_lines'].get('tracks', 0)} lines, {sum(told['tracks'].values())} tracks; gaps: {gaps}",
+        f"sightings: {told['stored']} stored",
         f"/metrics: {', '.join(f'{name} {1000 * page_s[name]:.0f} ms' for name in ('p50', 'p99', 'most'))}",
         "",
         _faults(told),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak.daemon_board import Notice, read_notice
-from tests.soak.daemon_counts import Counts, check_cameras, frames, parse
+from tests.soak.daemon_counts import Counts, check_cameras, check_sightings, frames, parse
 from tests.soak.daemon_journals import Journals
 from tests.soak.daemon_usage import Sample, growths, look
 
@@ -47,6 +47,7 @@ class Verifier:
         self._begun_s = self._busy_s = time.monotonic()
         self._used_s = -USAGE_EVERY_S
         self._frames: dict[int, dict[str, dict[str, float]]] = {}
+        self._stored: dict[int, int] = {}  # sightings, as each life told last
         self._steps = 0
 
     def step(self) -> bool:
@@ -64,7 +65,9 @@ class Verifier:
             # A camera that begins anew meanwhile is compared with nothing.
             unsure = {name for name, begins in after.begins.items() if begins != before.begins.get(name)}
             self._note(self._counts.look(page, now_s, after.life, after.begins, [*excused, *unsure]))
-            self._note(check_cameras(json.loads(cameras)["cameras"]))
+            answer = json.loads(cameras)
+            self._note(check_cameras(answer["cameras"]) + check_sightings(answer["sightings"]))
+            self._stored[after.life] = answer["sightings"]["stored"]
             told = self._frames[after.life] = frames(parse(page))
             self._use(after, now_s, int(sum(its["processed"] for its in told.values())))
         self._note(self._journals.look(after.begins, after.saved))
@@ -89,6 +92,7 @@ class Verifier:
             "journal_lines": dict(self._journals.lines),
             "gaps": dict(self._journals.gaps),
             "tracks": self._journals.tracks,
+            "stored": sum(self._stored.values()),
         }
 
     def _pages(self, notice: Notice) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ import psutil
 from tests.kit.daemon import DaemonProcess
 from tests.kit.recordings import Scene, write_recording
 from tests.kit.rtsp_server import RtspServer
+from tests.pipeline.reid_models import write_tiny_embedder
 from tests.soak.daemon_board import Board, wait_until
 from tests.soak.daemon_film import write_film
 from tests.soak.daemon_model import write_follower
@@ -37,6 +38,7 @@ class Yard:
 
     Attributes:
         mounts: of each RTSP camera its server's number and its path there.
+        store: of sightings.
 
     Args:
         folder: for all files.
@@ -49,6 +51,7 @@ class Yard:
 
     def __init__(self, folder: Path, board: Board, life_s: int) -> None:
         self.folder, self.board = folder, board
+        self.store = folder / "people.db"
         self._life_s = life_s
         self._stack = ExitStack()
 
@@ -57,6 +60,7 @@ class Yard:
             self.scene = write_recording(self.folder / "scene.rec", SCENE)
             self.other_scene = write_recording(self.folder / "other.rec", OTHER_SIZE)
             write_follower(self.folder / "follower.onnx")
+            write_tiny_embedder(self.folder / "body.onnx")
             write_film(self.folder / "loop.mp4", self.scene)
             self.servers = [stack.enter_context(RtspServer(life_s=self._life_s)) for _ in range(2)]
             for server, mount in self.mounts.values():
@@ -189,6 +193,7 @@ class Yard:
                 "people": {"model": str(self.folder / "follower.onnx"), "device": "cpu", "workers": 2, "isolate": True}
             },
             "ingest": {"group_size": 2},
+            "sightings": {"model": str(self.folder / "body.onnx"), "path": self.store.name, "crops": True, "part_s": 5},
             "cameras": [*cameras, *files],
         }
 

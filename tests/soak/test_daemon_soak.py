@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.kit.sightings import make_sighting
 from tests.soak.daemon import Draw
 from tests.soak.daemon_board import Board, read_notice
-from tests.soak.daemon_counts import STALL_S, Counts, check_cameras
+from tests.soak.daemon_counts import STALL_S, Counts, check_cameras, check_sightings
 from tests.soak.daemon_journals import Journals, check_end
 from tests.soak.daemon_report import report
+from tests.soak.daemon_store import check_store
 from tests.soak.daemon_usage import Sample, growths
+from watchline.pipeline.store.sqlite import open_store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MINUTES = float(os.environ.get("WATCHLINE_SOAK_MINUTES", "1.5"))
@@ -48,6 +53,7 @@ def test_a_daemon_on_cameras_that_fail_keeps_what_it_promises(tmp_path: Path) ->
     assert told["lives"] >= 2
     assert told["looks"] > 30 * MINUTES
     assert told["journal_lines"]["tracks"] > 100
+    assert told["stored"] > 10
 
 
 @pytest.mark.native
@@ -125,6 +131,30 @@ class TestCounts:
         (wrong,) = self.look(*pages)
         assert "no frame was processed" in wrong
         assert self.look(*pages, excused=("gate",)) == []
+
+
+class TestSightings:
+    def told(self, **changed: Any) -> dict[str, Any]:
+        return {"tracklets": 9, "waiting": 2, "stored": 4, "refused": {"full": 3, "unfit": 0, "lost": 0}, **changed}
+
+    def test_sightings_that_add_up_are_fine_though_the_disk_refused_some(self) -> None:
+        assert check_sightings(self.told()) == []
+
+    def test_sightings_that_are_nowhere_and_those_lost_without_excuse_are_noticed(self) -> None:
+        assert "add up" in check_sightings(self.told(tracklets=10))[0]
+        (wrong,) = check_sightings(self.told(refused={"full": 2, "unfit": 1, "lost": 0}))
+        assert wrong == "1 sightings were refused: unfit"
+
+    def test_a_store_that_is_damaged_or_lacks_something_is_noticed(self, tmp_path: Path) -> None:
+        with closing(open_store(tmp_path / "people.db", ballast_bytes=0)) as store:
+            store.add([make_sighting(track_key="a", part=0), make_sighting(track_key="a", part=1), make_sighting()])
+        assert check_store(tmp_path / "people.db", 3) == []
+        assert "4 sightings were said to be stored, 3 are there" in check_store(tmp_path / "people.db", 4)[0]
+        with closing(sqlite3.connect(tmp_path / "people.db")) as changed, changed:
+            changed.execute("UPDATE sighting SET part = 7 WHERE part = 1")
+            changed.execute("DELETE FROM track WHERE track_key != 'a'")
+        wrong = check_store(tmp_path / "people.db", 3)
+        assert ["refers to nothing" in wrong[0], "lack a part" in wrong[1], len(wrong)] == [True, True, 2]
 
 
 class TestJournals:

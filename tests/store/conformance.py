@@ -331,6 +331,22 @@ class StoreConformance:
             assert [track.ids for track in store.find(EVERYTHING, 10)] == [(new.sighting_id,)]
             assert len(keys_of(store)) == 1
 
+    def test_where_there_is_too_much_those_that_were_stored_first_go_whatever_the_clock_said(self) -> None:
+        with self.make() as store:
+            first = [make_sighting(ended_at=20 * DAY) for _ in range(150)]
+            then = [make_sighting(ended_at=10 * DAY) for _ in range(150)]
+            store.add(first)
+            store.add(then)
+            assert store.trim(64 << 20).sightings == ()
+            room = 1 << 21  # not quite all
+            erased = store.trim(room)
+            gone = len(erased.sightings)
+            assert {*erased.sightings} < {one.sighting_id for one in first}
+            assert gone > 30
+            assert (erased.crops, erased.vectors) == (2 * gone, gone)
+            assert store.count(EVERYTHING) == 300 - gone
+            assert store.trim(room).sightings == ()
+
     def test_an_index_that_slept_for_weeks_is_told_to_start_anew(self) -> None:
         with self.make() as store:
             made = [make_sighting() for _ in range(2)]
