@@ -156,6 +156,8 @@ class Road:
         self._companions = companions
         self._failed = threading.Event()  # the road's own stop; the caller's stays the caller's
         self._errors: list[Exception] = []
+        self._closing = {id(sink): threading.Lock() for sink in sinks}
+        self._closed: set[int] = set()
         self._decoded = self._skipped = 0
         self._cancelled = False
 
@@ -169,19 +171,21 @@ class Road:
         ]
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="detect")
         reader = threading.Thread(target=self._read, args=(pool, pending), name="decode")
-        for thread in (reader, *writers):
-            thread.start()
         try:
+            for thread in (reader, *writers):
+                thread.start()
             processed = self._track(pending, outlets)
-        finally:
+        finally:  # all are told to end before the first is waited for: an interrupt may come here, too
             self._failed.set()
             pending.abandon()
-            reader.join()
-            pool.shutdown(cancel_futures=True)
             for outlet in outlets:
                 outlet.close()
+            _join(reader)
+            pool.shutdown(cancel_futures=True)
             for writer in writers:
-                writer.join()
+                _join(writer)
+            for sink in self._sinks:  # of a writer that an interrupt kept from starting
+                self._close(sink)
         dropped = {"sampling": self._skipped, "failure": self._decoded - self._skipped - processed}
         return RoadReport(
             decoded=self._decoded,
@@ -271,8 +275,19 @@ class Road:
             self._close(sink)
 
     def _close(self, sink: Sink) -> None:
-        try:
-            with self._watch.stage(sink.name):
-                sink.close()
-        except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
-            self._fail(error)
+        """Closes a sink, once; another thread that does so already is waited for."""
+        with self._closing[id(sink)]:
+            if id(sink) in self._closed:
+                return
+            self._closed.add(id(sink))
+            try:
+                with self._watch.stage(sink.name):
+                    sink.close()
+            except Exception as error:  # noqa: BLE001  # handed to the caller in RoadReport.error
+                self._fail(error)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Waits for a thread; for none that has not begun: an interrupt may have kept it from that."""
+    if thread.ident is not None:
+        thread.join()

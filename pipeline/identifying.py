@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +15,8 @@ from watchline.detectors.detections import I32
 from watchline.reid.describe import mean_of
 from watchline.reid.embeddings import EmbeddingModel
 from watchline.reid.features import DISTRACTOR, FeatureSet
+from watchline.reid.top_k import nearest
 from watchline.streams.errors import StreamError
-
-_TOGETHER: Final = 1 << 24  # similarities held at once
 
 CSV_COLUMNS: Final = (
     *("query", "query_file", "query_track_id", "rank", "similarity", "name", "file", "camera", "time_s", "track_id"),
@@ -108,7 +108,10 @@ def subjects_of(features: FeatureSet, what: str) -> Subjects:
 def _keys(features: FeatureSet) -> Iterator[tuple[object, ...]]:
     """Yields of each row what it shares with the other pictures of its track, and with nothing else."""
     columns = (features.file, features.camera, features.track_id, features.box, features.time_s)
-    for row, (file, camera, track, box, time_s) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
+    # A file is the same however it is named: with its folder, or from it.
+    whole = {file: str(Path(file).absolute()) if file else "" for file in np.unique(features.file).tolist()}
+    for row, (named, camera, track, box, time_s) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
+        file = whole[named]
         if track >= 0:
             yield "track", file, camera, track
         elif file:
@@ -126,33 +129,21 @@ def rank(gallery: Subjects, query: Subjects, top: int) -> list[Ranking]:
         query: what is asked for, of the same model.
         top: answers a query, at most.
     """
-    at_once = max(1, _TOGETHER // len(gallery))
     place = {key: i for i, key in enumerate(gallery.keys)}
+    # One more than is wanted: it may be the query itself.
+    similarity, subject = nearest(gallery.vectors, query.vectors, top + 1)
     rankings = []
-    for start in range(0, len(query), at_once):
-        similarity = query.vectors[start : start + at_once] @ gallery.vectors.T
-        for i, row in enumerate(similarity, start):
-            itself = place.get(query.keys[i])
-            if itself is not None:
-                row[itself] = -np.inf
-            matches = tuple(_match(gallery, query.vectors[i], int(j), row) for j in _highest(row, top) if j != itself)
-            rankings.append(Ranking(i, query.best_row(i), matches))
+    for i, found in enumerate(zip(subject.tolist(), similarity.tolist(), strict=True)):
+        itself = place.get(query.keys[i])
+        others = [(each, like) for each, like in zip(*found, strict=True) if each != itself][:top]
+        matches = tuple(_match(gallery, query.vectors[i], each, like) for each, like in others)
+        rankings.append(Ranking(i, query.best_row(i), matches))
     return rankings
 
 
-def _match(gallery: Subjects, vector: F32, subject: int, similarity: F32) -> Match:
-    # A float32 sum may end a hair above 1.
-    return Match(subject, gallery.nearest_row(subject, vector), float(np.clip(similarity[subject], -1, 1)))
-
-
-def _highest(similarity: F32, count: int) -> Sequence[int]:
-    """Returns where the highest are, falling; of equal ones the first comes first."""
-    count = min(count, len(similarity))
-    least = np.partition(similarity, -count)[-count]
-    above, equal = np.flatnonzero(similarity > least), np.flatnonzero(similarity == least)
-    chosen = np.concatenate([above, equal[: count - len(above)]])
-    order: list[int] = chosen[np.lexsort((chosen, -similarity[chosen]))].tolist()
-    return order
+def _match(gallery: Subjects, vector: F32, subject: int, similarity: float) -> Match:
+    # A sum may end a hair above 1.
+    return Match(subject, gallery.nearest_row(subject, vector), min(1.0, max(-1.0, similarity)))
 
 
 def record_of(subjects: Subjects, subject: int, row: int) -> dict[str, Any]:
@@ -207,4 +198,4 @@ def csv_rows(records: Sequence[dict[str, Any]]) -> Iterator[list[object]]:
 
 
 def _number(value: float | np.floating[Any]) -> float | None:
-    return None if math.isnan(value) else round(float(value), 4)
+    return round(float(value), 4) if math.isfinite(value) else None  # JSON knows no infinity

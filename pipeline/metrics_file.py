@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
@@ -161,6 +162,11 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
+def _of_people(field: str, summary: Summary) -> float:
+    """Returns a count of `recognition.SightingFacts`."""
+    return float(getattr(summary.sightings, field)) if summary.sightings else 0.0
+
+
 _PLAIN: Final[tuple[tuple[str, str, Callable[[Summary], float]], ...]] = (
     (
         "engine_fallbacks",
@@ -173,6 +179,15 @@ _PLAIN: Final[tuple[tuple[str, str, Callable[[Summary], float]], ...]] = (
     ("missing_frames", "Frames that were announced, but never came.", lambda s: s.frames.missing),
     ("detections", "Objects found by the first model, with a score of at least --conf.", lambda s: s.detections),
     ("tracks", "Objects followed.", lambda s: s.tracks),
+    *(
+        (name, f"{what}; 0 where nobody asked for that.", partial(_of_people, field))
+        for name, what, field in (
+            ("tracklets", "Tracks of people that were to be kept, long ones in parts", "tracklets"),
+            ("tracklets_described", "Of these, such of which vectors were made", "described"),
+            ("sightings_stored", "Sightings that the store kept", "stored"),
+            ("sightings_refused", "Sightings that the store did not keep", "refused"),
+        )
+    ),
     ("warnings", "Sentences in the summary that a person should read.", lambda s: len(s.warnings)),
     ("duration_seconds", "From the first read to the last write.", lambda s: s.wall_s),
     ("cpu_seconds", "Processor time of the whole process meanwhile.", lambda s: s.cpu_s),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from watchline.pipeline.cropping import Box
-from watchline.reid.features import JUNK, UNKNOWN, market_name
+from watchline.reid.features import JUNK, LONGEST_TEXT, UNKNOWN, market_name
 from watchline.streams.errors import StreamError, UsageError
 from watchline.streams.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, only_images
 
@@ -23,6 +23,7 @@ MOST_PICTURES: Final = 1_000_000
 _BOX: Final = ("x1", "y1", "x2", "y2")
 _COLUMNS: Final = ("path", *_BOX, "person_id", "camera", "time_s")
 _MOST_PERSON: Final = 2**31 - 1
+_FARTHEST_PX: Final = 10_000_000  # float32, as features have boxes, tells every pixel up to there
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +168,23 @@ def _still(folder: Path, row: Mapping[str, object], where: str) -> Still:
     if given and (len(given) < len(_BOX) or not (given[0] < given[2] and given[1] < given[3])):
         box = ", ".join("?" if side is None else f"{side:g}" for side in sides)
         raise StreamError(f"{where}: the box is {box}; want x1, y1, x2 and y2, or none, with x1 < x2 and y1 < y2")
+    if any(abs(side) > _FARTHEST_PX for side in given):
+        raise StreamError(f"{where}: the box reaches to {max(given, key=abs):g}; want pixels, {_FARTHEST_PX} at most")
     told = market_name(Path(named).name) or (UNKNOWN, "", "")
     person = _number(row, "person_id", where)
     if person is not None and not (person == int(person) and JUNK <= person <= _MOST_PERSON):
         raise StreamError(f"{where}: person_id is {person:g}; want a whole number from {JUNK}")
-    camera, time_s = row.get("camera"), _number(row, "time_s", where)
+    told_camera, time_s = row.get("camera"), _number(row, "time_s", where)
+    camera = "" if told_camera is None else str(told_camera).strip()
+    for name, text in (("path", named), ("camera", camera)):
+        if len(text) > LONGEST_TEXT:  # else told when all the work is done: no file of features could hold it
+            raise StreamError(f"{where}: {name} has {len(text)} characters; want {LONGEST_TEXT} at most")
     return Still(
         path=folder / named,
         name=named,
         box=(given[0], given[1], given[2], given[3]) if given else None,
         person_id=told[0] if person is None else int(person),
-        camera=told[1] if camera in (None, "") else str(camera).strip(),
+        camera=camera or told[1],
         time_s=math.nan if time_s is None else time_s,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from watchline.pipeline.album import Album, Card
 from watchline.pipeline.annotate import clock_text, ink_on, track_colour
+from watchline.pipeline.recognition import people_line
 from watchline.pipeline.summary import Summary
 
 _LANE_PX, _LEAST_LANE_PX, _LANES_PX = 18.0, 6.0, 560.0  # height of a lane, and of all before lanes get thinner
@@ -101,6 +102,7 @@ def render_report(summary: Summary, album: Album) -> str:
     top, points = _counts(album, span)
     return environment.get_template("report.html.j2").render(
         s=summary,
+        people_line=people_line(summary.sightings) if summary.sightings else "",
         name=Path(summary.input.path).name or summary.input.path,
         tracks=tracks,
         without_card=album.without_card,

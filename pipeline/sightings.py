@@ -22,50 +22,88 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-class SightingMaker:
-    """Makes sightings of the tracklets of one collector, and gives the parts of a track one key.
+class TrackKeys:
+    """Gives the parts of a track one key; an id that comes back after its last part is another track's.
 
     It remembers a key only as long as more parts may come: as many as the collector has open tracks.
 
     Args:
-        provenance: what makes them.
-        ids: makes their ids; its own where left out.
+        ids: makes the keys.
     """
 
-    def __init__(self, provenance: Provenance, ids: Ids | None = None) -> None:
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+        self._open: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def key(self, tracklet: Tracklet) -> str:
+        """Returns the key of a tracklet of one collector; those of one track must come in the order of their parts."""
+        key = self._open.pop(tracklet.track_id, "") or self._ids.new()
+        if not tracklet.is_last:
+            self._open[tracklet.track_id] = key
+        return key
+
+
+class SightingMaker:
+    """Makes sightings of the tracklets of one collector.
+
+    Args:
+        provenance: what makes them.
+    """
+
+    def __init__(self, provenance: Provenance) -> None:
         self._provenance = provenance
-        self._ids = ids or Ids()
-        self._keys: dict[int, str] = {}
+        self._ids = Ids()
+        self._keys = TrackKeys(self._ids)
 
     def make(self, tracklet: Tracklet, embeddings: Sequence[TrackletEmbedding]) -> Sighting:
         """Returns a tracklet as it is stored; those of one track must come in the order of their parts."""
-        key = self._keys.pop(tracklet.track_id, None) or self._ids.new()
-        if not tracklet.is_last:
-            self._keys[tracklet.track_id] = key
-        return Sighting(
-            sighting_id=self._ids.new(),
-            track_key=key,
-            camera=tracklet.camera,
-            track_id=tracklet.track_id,
-            part=tracklet.part,
-            label=tracklet.label,
-            start_pts_s=tracklet.start_pts_s,
-            end_pts_s=tracklet.end_pts_s,
-            started_at=tracklet.started_at,
-            ended_at=tracklet.ended_at,
-            clock=tracklet.clock.value,
-            frames=tracklet.frames,
-            best_score=tracklet.best_score,
-            quality=best_quality(tracklet.crops),
-            reason=tracklet.reason,
-            crops=(
-                *(_stored_crop(crop, Kind.BODY) for crop in tracklet.crops),
-                *(_stored_crop(crop, Kind.FACE) for crop in tracklet.faces),
-            ),
-            vectors=tuple(_stored_vector(embedding, tracklet) for embedding in embeddings),
-            path=tracklet.path,
-            provenance=self._provenance,
-        )
+        return sighting_of(self._ids, tracklet, embeddings, self._keys.key(tracklet), self._provenance)
+
+
+def sighting_of(
+    ids: Ids,
+    tracklet: Tracklet,
+    embeddings: Sequence[TrackletEmbedding],
+    track_key: str,
+    provenance: Provenance,
+    *,
+    pictures: bool = True,
+) -> Sighting:
+    """Returns a tracklet as it is stored.
+
+    Args:
+        ids: makes its id.
+        tracklet: what was seen.
+        embeddings: what describes it.
+        track_key: of its track; see `TrackKeys`.
+        provenance: what made it.
+        pictures: keep its pictures; where not, none is encoded either.
+    """
+    shown = (*((crop, Kind.BODY) for crop in tracklet.crops), *((crop, Kind.FACE) for crop in tracklet.faces))
+    return Sighting(
+        sighting_id=ids.new(),
+        track_key=track_key,
+        camera=tracklet.camera,
+        track_id=tracklet.track_id,
+        part=tracklet.part,
+        label=tracklet.label,
+        start_pts_s=tracklet.start_pts_s,
+        end_pts_s=tracklet.end_pts_s,
+        started_at=tracklet.started_at,
+        ended_at=tracklet.ended_at,
+        clock=tracklet.clock.value,
+        frames=tracklet.frames,
+        best_score=tracklet.best_score,
+        quality=best_quality(tracklet.crops),
+        reason=tracklet.reason,
+        crops=tuple(_stored_crop(crop, kind) for crop, kind in shown) if pictures else (),
+        vectors=tuple(_stored_vector(embedding, tracklet) for embedding in embeddings),
+        path=tracklet.path,
+        provenance=provenance,
+    )
 
 
 def best_quality(crops: Sequence[Crop]) -> float:

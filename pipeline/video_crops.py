@@ -187,13 +187,15 @@ class _BestSink:
 
     def note(self) -> str:
         """Returns what a user should know; "" for nothing."""
-        without = self._collector.gathered.without_crop
-        if not without:
-            return ""
-        reasons = ", ".join(f"{count} {reason}" for reason, count in without.most_common())
-        return (
-            f"no picture of {without.total()} of {self._collector.gathered.tracklets} tracks is good enough: {reasons}"
-        )
+        gathered, told = self._collector.gathered, []
+        if without := gathered.without_crop:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in without.most_common())
+            told.append(f"no picture of {without.total()} of {gathered.tracklets} tracks is good enough: {reasons}")
+        if gathered.given_up:
+            told.append(f"left out for want of memory: {gathered.given_up} pictures")
+        if crowded := gathered.refused + gathered.ended_early:
+            told.append(f"left out, or ended early, for there were too many at once: tracks, {crowded} times")
+        return "; ".join(told)
 
     def _take(self, ended: Sequence[Tracklet]) -> None:
         for tracklet in ended:

@@ -20,7 +20,7 @@ from watchline.detectors.detections import I32
 from watchline.reid.embeddings import EmbeddingModel, Embeddings
 from watchline.reid.index import F64, Entries, Hits, IndexCounts, IndexFullError
 from watchline.reid.shared_lock import SharedLock
-from watchline.reid.top_k import Bool, none_yet
+from watchline.reid.top_k import ALL, QUERIES_AT_ONCE, Bool, none_yet
 from watchline.streams.errors import UsageError
 from watchline.trackers.tracks import I64
 
@@ -28,8 +28,6 @@ MOST_K: Final = 100_000
 BLOCK_ROWS: Final = 16_384
 _MOST_CAMERAS: Final = 65_536
 QUERIES_A_HOLD: Final = 256  # after these, who waits to change something gets a turn
-_QUERIES_AT_ONCE: Final = 32  # their codes stay in the nearest cache
-_ALL: Final = np.empty(0, np.bool_)
 
 
 class Block(ABC):
@@ -92,7 +90,7 @@ class Block(ABC):
             wanted &= self.started_at[: self.count] < until
         if not wanted.any():
             return None
-        return _ALL if wanted.all() else wanted
+        return ALL if wanted.all() else wanted
 
     @abstractmethod
     def improve(self, queries: F32, wanted: Bool, similarity: F32, hit_key: I64) -> None:
@@ -219,8 +217,8 @@ class BlockIndex(ABC):
                 wanted = block.wanted(codes, since, until)
                 if wanted is None:
                     continue
-                for first in range(0, len(asked), _QUERIES_AT_ONCE):
-                    part = slice(first, first + _QUERIES_AT_ONCE)
+                for first in range(0, len(asked), QUERIES_AT_ONCE):
+                    part = slice(first, first + QUERIES_AT_ONCE)
                     block.improve(asked[part], wanted, similarity[part], key[part])
         return Hits(key, similarity, searched, held)
 

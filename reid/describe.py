@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from watchline.detectors.boxes import F32
+from watchline.reid.align import can_align
 from watchline.reid.embeddings import EmbeddingModel, TrackletEmbedding
 from watchline.reid.tracklet import Crop, Tracklet
 from watchline.streams.frame import U8
@@ -65,7 +66,8 @@ def describe(
         vectors = body.embed([crop.rgb for each in crops for crop in each])
         _add_means(described, vectors, [len(each) for each in crops], body.model)
     if face is not None:
-        faces = [tracklet.faces for tracklet in tracklets]
+        # One face whose landmarks a detector took from nowhere must not spoil all others.
+        faces = [[crop for crop in tracklet.faces if can_align(crop.landmarks)] for tracklet in tracklets]
         vectors = face.embed_faces([crop for each in faces for crop in each])
         _add_means(described, vectors, [len(each) for each in faces], face.model)
     return [tuple(each) for each in described]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from watchline.detectors.boxes import F32
 from watchline.reid.block_index import BLOCK_ROWS, Block, BlockIndex
 from watchline.reid.embeddings import EmbeddingModel
-from watchline.reid.top_k import U8, Bool, encode, padded_width, top_k
+from watchline.reid.top_k import U8, Bool, encode, padded, padded_width, top_k
 from watchline.trackers.tracks import I64
 
 
@@ -38,9 +38,7 @@ class ExactIndex(BlockIndex):
         return rows, *encode(rows)
 
     def _asked(self, unit: F32) -> F32:
-        rows = np.zeros((len(unit), self._width), np.float32)
-        rows[:, : unit.shape[1]] = unit
-        return rows
+        return padded(unit)
 
 
 class _ExactBlock(Block):

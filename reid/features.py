@@ -40,7 +40,7 @@ UNKNOWN: Final = -2  # person_id: nobody said who it is; left out likewise
 _FORM, _VERSION = "watchline-features", 1
 _MARKET_FORM: Final = ("qf", "qn", "gf", "gn")
 _MARKET_NAME = re.compile(r"(?P<person>-?\d{1,9})_(?P<recording>(?P<camera>c\d{1,4})s\d{1,6})_")
-_LONGEST_TEXT: Final = 4096  # characters: as long as a path may be
+LONGEST_TEXT: Final = 4096  # characters: as long as a path may be
 _WIDEST: Final = 16384  # numbers in a vector
 
 
@@ -174,13 +174,13 @@ def write_features(path: Path, features: FeatureSet) -> None:
     """
     for name in ("names", "file", "camera"):
         longest = getattr(features, name).dtype.itemsize // 4
-        if longest > _LONGEST_TEXT:
-            raise OutputError(f"{path}: a {name} of {longest} characters is too long; want {_LONGEST_TEXT} at most")
+        if longest > LONGEST_TEXT:
+            raise OutputError(f"{path}: a {name} of {longest} characters is too long; want {LONGEST_TEXT} at most")
     about = json.dumps({"form": _FORM, "version": _VERSION, "model": asdict(features.model)})
     members = {"about": np.array(about), **{name: getattr(features, name) for name in _COLUMNS}}
     size = sum(column.nbytes for column in members.values())
-    if size > MOST_BYTES or len(about) > _LONGEST_TEXT:
-        what = "the model's name" if len(about) > _LONGEST_TEXT else f"{size >> 20} MiB of features"
+    if size > MOST_BYTES or len(about) > LONGEST_TEXT:
+        what = "the model's name" if len(about) > LONGEST_TEXT else f"{size >> 20} MiB of features"
         raise OutputError(f"{path}: {what} would be too much to be read again; write several files")
     part = path.with_name(path.name + ".part")
     try:
@@ -233,17 +233,17 @@ def read_features(path: Path, most_bytes: int = MOST_BYTES) -> FeatureSet:
 
 def _read_own(archive: Archive) -> FeatureSet:
     try:
-        about = json.loads(str(archive.text("about", (), _LONGEST_TEXT)))
+        about = json.loads(str(archive.text("about", (), LONGEST_TEXT)))
         if about["form"] != _FORM:
             raise ValueError(about["form"])
         version, said = int(about["version"]), about["model"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise Damage("damaged, or not written by watchline (`about` says nothing known)") from error
     if version != _VERSION:
         raise Damage(f"features of version {version}, known here: {_VERSION}")
     try:
         model = EmbeddingModel(str(said["name"]), str(said["sha256"]), Kind(said["kind"]), int(said["dimension"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Damage("damaged: `about` names no model") from error
     vectors = archive.numbers("vectors", (-1, -1), np.float32)
     _refuse_wide(vectors)
@@ -252,9 +252,9 @@ def _read_own(archive: Archive) -> FeatureSet:
     n = len(vectors)
     return FeatureSet(
         vectors,
-        names=archive.text("names", (n,), _LONGEST_TEXT),
-        file=archive.text("file", (n,), _LONGEST_TEXT),
-        camera=archive.text("camera", (n,), _LONGEST_TEXT),
+        names=archive.text("names", (n,), LONGEST_TEXT),
+        file=archive.text("file", (n,), LONGEST_TEXT),
+        camera=archive.text("camera", (n,), LONGEST_TEXT),
         box=archive.numbers("box", (n, 4), np.float32),
         time_s=archive.numbers("time_s", (n,), np.float64),
         track_id=archive.numbers("track_id", (n,), np.int64),
@@ -272,7 +272,7 @@ def _read_market(archive: Archive) -> FeatureSet:
     if query.shape[1] != gallery.shape[1]:
         raise Damage(f"damaged: qf has vectors of {query.shape[1]} numbers, gf of {gallery.shape[1]}")
     counts = ("qn", len(query)), ("gn", len(gallery))
-    names = np.concatenate([archive.text(name, (n,), _LONGEST_TEXT) for name, n in counts])
+    names = np.concatenate([archive.text(name, (n,), LONGEST_TEXT) for name, n in counts])
     found = [market_name(name) for name in names.tolist()]
     for name, parts in zip(names.tolist(), found, strict=True):
         if parts is None:

@@ -16,8 +16,11 @@ Bool: TypeAlias = NDArray[np.bool_]
 WIDTH_STEP: Final = 64
 NONE_KEY: Final = -1
 _LANES: Final = 32
+_ROWS_AT_ONCE: Final = 16_384  # padded and coded beside the rows that are given
+QUERIES_AT_ONCE: Final = 32  # their codes stay in the nearest cache
 _ZERO: Final = 128
 _MOST_CODE: Final = 127
+ALL: Final = np.empty(0, np.bool_)
 
 
 class TopK(Protocol):
@@ -151,3 +154,32 @@ def _native() -> TopK | None:
 top_k_native = _native()
 top_k: TopK = top_k_native or top_k_numpy
 TOP_K_BACKEND: Final = "native" if top_k_native else "numpy"
+
+
+def nearest(rows: F32, queries: F32, k: int) -> tuple[F32, I64]:
+    """Returns the k rows that are most similar to each query, the most similar first, of equals the first.
+
+    Args:
+        rows: (N, D) float32 of length 1, or zeros, which are as similar as what is at right angles.
+        queries: (Q, D) float32, likewise.
+        k: at least 1; no more than N come.
+
+    Returns:
+        (Q, min(k, N)) float32 similarities, and (Q, min(k, N)) int64 numbers of rows.
+    """
+    similarity, row = none_yet(len(queries), min(k, len(rows)))
+    asked = padded(queries)
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        part = padded(rows[first : first + _ROWS_AT_ONCE])
+        codes, number = encode(part), np.arange(first, first + len(part))
+        for start in range(0, len(asked), QUERIES_AT_ONCE):
+            some = slice(start, start + QUERIES_AT_ONCE)
+            top_k(part, *codes, number, ALL, asked[some], similarity[some], row[some])
+    return similarity, row
+
+
+def padded(vectors: F32) -> F32:
+    """Returns (N, D) vectors with the zeros behind them that the search wants."""
+    rows = np.zeros((len(vectors), padded_width(vectors.shape[1])), np.float32)
+    rows[:, : vectors.shape[1]] = vectors
+    return rows

@@ -43,6 +43,8 @@ def main() -> None:
     debug = os.environ.get("WATCHLINE_DEBUG") == "1"
     try:
         app()
+    except KeyboardInterrupt:  # the second one, while the first was being told
+        _end("interrupted", 130)
     except Exception as error:  # noqa: BLE001  # it ends in a line for the user
         if debug:
             _end(f"WATCHLINE_DEBUG=1\n{traceback.format_exc()}", 1)

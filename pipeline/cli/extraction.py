@@ -208,9 +208,9 @@ class Extraction:
 
 @contextmanager
 def _interrupts_held() -> Iterator[threading.Event]:
-    """Gives an event that SIGINT sets; the interrupt itself comes at the end.
+    """Gives an event that SIGINT sets; the interrupt itself comes at the end, once, however impatient somebody is.
 
-    Raised at once it could strike between the starts of two threads, and the first would wait for the second for ever.
+    A second one would end the wait for networks that run in threads, and these abort the process as it ends.
     """
     stop, before = threading.Event(), signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():

@@ -154,8 +154,11 @@ def _table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _show(records: Sequence[dict[str, Any]]) -> None:
-    """Prints the answers for a person to read."""
+    """Prints the answers for a person to read; names come from files that anybody may have made."""
+    from watchline.pipeline.cli.sighting_tables import plain
+
     for record in records:
-        typer.echo(record["query"]["name"] or record["query"]["file"] or "query")
+        typer.echo(plain(record["query"]["name"] or record["query"]["file"] or "query"))
         for found in record["results"]:
-            typer.echo(f"  {found['rank']:3d}  {found['similarity']:.3f}  {found['name'] or found['file'] or ''}")
+            name = plain(found["name"] or found["file"] or "")
+            typer.echo(f"  {found['rank']:3d}  {found['similarity']:.3f}  {name}")

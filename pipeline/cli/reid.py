@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,6 +196,7 @@ def _nothing_half(*files: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now; another one would only spoil that
         for file in files:
             file.with_name(file.name + ".part").unlink(missing_ok=True)
         say("interrupted; nothing is left half written")

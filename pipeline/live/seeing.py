@@ -20,6 +20,7 @@ from watchline.pipeline.live.describing import Describer, Undescribed, Vectors
 from watchline.pipeline.live.outcome import Outcome, Outlet
 from watchline.pipeline.live.status import PoolState
 from watchline.pipeline.live.tally import STAGE_BOUNDS_S, Histogram, Tally
+from watchline.pipeline.sightings import TrackKeys
 from watchline.pipeline.store.ids import Ids
 from watchline.pipeline.store.sighting import Provenance, Sighting
 from watchline.reid.collector import Gathered
@@ -137,10 +138,9 @@ class _Looking:
         self.wanted = wanted
         self.removed = False
         self.collector: Looks | None = None
-        self.keys: dict[int, str] = {}  # of tracks of which a part ended, and another will come
+        self.keys = TrackKeys(ids)
         self.spared: dict[Spared, int] = {}  # by this collector
         self.looked_s = time.monotonic()
-        self._ids = ids
 
     def end(self) -> list[Seen]:
         """Ends what is open, under the lock; a track that goes on begins anew, as another."""
@@ -153,14 +153,8 @@ class _Looking:
         return {reason: count - before.get(reason, 0) for reason, count in self.spared.items()}
 
     def keyed(self, tracklets: Sequence[Tracklet]) -> list[Seen]:
-        """Returns tracklets with the key that the parts of a track share; an id that comes back later has another."""
-        seen = []
-        for tracklet in tracklets:
-            key = self.keys.pop(tracklet.track_id, "") or self._ids.new()
-            if not tracklet.is_last:
-                self.keys[tracklet.track_id] = key
-            seen.append(Seen(tracklet, key, self.provenance))
-        return seen
+        """Returns tracklets with the key that the parts of a track share."""
+        return [Seen(tracklet, self.keys.key(tracklet), self.provenance) for tracklet in tracklets]
 
 
 class Seeing:

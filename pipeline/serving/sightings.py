@@ -15,17 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from watchline import __version__
-from watchline.pipeline.live.describing import Describe, Describer, Vectors
+from watchline.pipeline.live.describing import Describe, Describer
 from watchline.pipeline.live.outcome import Outlet
 from watchline.pipeline.live.pool import Network
 from watchline.pipeline.live.purging import Purging
 from watchline.pipeline.live.seeing import Seeing, SeeingParts, SeeingStatus
 from watchline.pipeline.metrics.facts import SightingFacts, StoreFacts
 from watchline.pipeline.serving.networks import Networks
-from watchline.pipeline.sightings import SightingMaker
+from watchline.pipeline.sightings import sighting_of
 from watchline.pipeline.site.dumping import show
 from watchline.pipeline.site.site import Camera, Retention, Sightings, Site
 from watchline.pipeline.site.tracking import choice_of
@@ -33,13 +31,12 @@ from watchline.pipeline.store.connecting import check_file, engine_of
 from watchline.pipeline.store.failures import told
 from watchline.pipeline.store.ids import Ids
 from watchline.pipeline.store.seam import Erased, Keep
-from watchline.pipeline.store.sighting import Provenance, Sighting
+from watchline.pipeline.store.sighting import Provenance
 from watchline.pipeline.store.sqlite import SqliteStore, open_store
 from watchline.pipeline.store.upgrading import SCHEMA, check_schema, schema_of
 from watchline.pipeline.store.writer import CLOSED, ERROR, FULL, QUEUE_FULL, StoreWriter, WriterStatus
 from watchline.reid.collector import Collector, CollectorSettings
 from watchline.reid.describe import describe
-from watchline.reid.tracklet import Crop, Tracklet
 from watchline.streams.errors import OutputError
 
 _log = logging.getLogger(__name__)
@@ -55,7 +52,6 @@ _LEAST_BYTES: Final = 4 << 20
 _MOST_BYTES: Final = 64 << 20
 _SMALL_BYTES: Final = 64 << 20  # a store of this size may be had, however little is left
 _TRIES: Final = 10
-_PIXEL: Final = np.zeros((1, 1, 3), np.uint8)
 
 
 class SightingKeeping:
@@ -86,7 +82,7 @@ class SightingKeeping:
 
         self._describer = Describer(partial(describe, body=embedder), reopen, budget=settings.budget)
         self._writer = StoreWriter(self._store)
-        make = partial(_sighting, Ids(), crops=settings.crops)
+        make = partial(sighting_of, Ids(), pictures=settings.crops)
         self._seeing = Seeing(SeeingParts(self._looks, self._describer, make, self._writer.put))
         self._retention = site.retention
         self._purging = Purging(self._store.purge, _keep(site.retention), self._trim)
@@ -271,20 +267,6 @@ def _opened(path: Path) -> SqliteStore:
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"{path.parent}: cannot be made ({reason}); make it, or choose sightings.path") from error
     return open_store(path)
-
-
-def _sighting(
-    ids: Ids, tracklet: Tracklet, vectors: Vectors, track_key: str, provenance: Provenance, *, crops: bool
-) -> Sighting:
-    """Returns what is stored; pictures that are not kept are not encoded either: a pixel stands for each."""
-    if not crops:
-        tracklet = replace(tracklet, crops=_pixels(tracklet.crops), faces=_pixels(tracklet.faces))
-    sighting = SightingMaker(provenance, ids).make(tracklet, vectors)
-    return replace(sighting, track_key=track_key, crops=sighting.crops if crops else ())
-
-
-def _pixels(crops: tuple[Crop, ...]) -> tuple[Crop, ...]:
-    return tuple(replace(crop, rgb=_PIXEL) for crop in crops)
 
 
 def _keep(retention: Retention) -> Keep:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -99,3 +100,14 @@ class TestCancelling:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.005)
+
+
+def test_an_interrupt_while_another_is_told_shows_no_traceback() -> None:
+    script = (
+        "import watchline.pipeline.cli.app as cli\n"
+        "def interrupted():\n    raise KeyboardInterrupt\n"
+        "cli.app = interrupted\n"
+        "from watchline.pipeline.cli.entry import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "watchline: interrupted\n")

@@ -171,6 +171,27 @@ def test_an_interrupt_in_the_callers_thread_leaves_no_thread_behind() -> None:
     assert sink.closed == 1
 
 
+@pytest.mark.parametrize("struck", ["decode", "write-record"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_threads_start_leaves_none_behind(
+    struck: str, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, before = threading.Thread.start, threading.active_count()
+
+    def interrupted(thread: threading.Thread) -> None:
+        if thread.name != struck or begun:
+            start(thread)
+        if thread.name == struck:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    sinks = RecordingSink(), RecordingSink()
+    with pytest.raises(KeyboardInterrupt):
+        drive(ScriptedSource(make_frame(i) for i in itertools.count()), *sinks)
+    assert threading.active_count() == before
+    assert [sink.closed for sink in sinks] == [1, 1]
+
+
 def test_a_slow_sink_holds_the_source_back() -> None:
     release = threading.Event()
 

@@ -27,7 +27,8 @@ from watchline.pipeline.recognition import (
     people_line,
     refuse_known,
 )
-from watchline.pipeline.sightings import SightingMaker, config_sha256, source_name
+from watchline.pipeline.sightings import SightingMaker, config_sha256, sighting_of, source_name
+from watchline.pipeline.store.ids import Ids
 from watchline.pipeline.store.seam import Selection, SightingStore
 from watchline.pipeline.store.sighting import Provenance, Sighting
 from watchline.reid.collector import Collector, CollectorSettings
@@ -114,7 +115,14 @@ class TestSightings:
         assert again.track_key != first[0].track_key
         ids = [each.sighting_id for each in (*first, again)]
         assert ids == sorted(set(ids))
-        assert not maker._keys
+        assert len(maker._keys) == 0
+
+    def test_pictures_that_are_not_kept_are_not_encoded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("watchline.pipeline.sightings.jpeg_of", lambda _rgb: pytest.fail("it was encoded"))
+        seen = tracklet(crop(200, 0, 0, quality=0.6), faces=[crop(0, 200, 0)])
+        sighting = sighting_of(Ids(), seen, describe([seen], MeanColour())[0], "key", MADE_BY, pictures=False)
+        assert (sighting.track_key, sighting.crops, sighting.quality) == ("key", (), 0.6)
+        assert [each.quality for each in sighting.vectors] == [0.6]
 
     def test_an_input_is_one_source_however_it_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ import pytest
 
 from tests.command import watchline, write_tiny_face_model
 from tests.pipeline.reid_models import DIMENSION, person, save, write_tiny_embedder
+from tests.reid.test_collector import BOX, LABELS, frame, tracks
 from watchline.detectors.boxes import F32
+from watchline.detectors.detections import Detections
 from watchline.detectors.opening import open_engine
 from watchline.pipeline.extracting import FeatureRows, Problems, Row, extract_stills
+from watchline.pipeline.findings import Findings
 from watchline.pipeline.picture_lists import stills_of
-from watchline.pipeline.video_crops import VideoCrops, VideoOptions
+from watchline.pipeline.video_crops import VideoCrops, VideoOptions, _BestSink, _Rows
+from watchline.reid.collector import CollectorSettings
 from watchline.reid.embeddings import EmbeddingModel, Kind
 from watchline.reid.features import UNKNOWN, read_features, unit
 from watchline.streams.errors import UsageError
@@ -155,6 +160,19 @@ class TestVideo:
         assert len(features) == 8
         assert np.diff(features.time_s) == pytest.approx([0.2] * 7, abs=0.05)
         assert features.names[0] == "yard.mp4 00:00.00 #1"
+
+    def test_what_is_left_out_for_want_of_room_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = partial(CollectorSettings, most_bytes=0, most_tracks=1)
+        monkeypatch.setattr("watchline.pipeline.video_crops.CollectorSettings", settings)
+        colours = Colours()
+        rows = _Rows("yard.mp4", colours, FeatureRows(colours.model), query=False)
+        sink = _BestSink("yard", LABELS, 5, rows)
+        sink.write(frame(0.0), Findings(Detections.empty()), tracks((1, BOX), (2, BOX)))
+        sink.close()
+        assert sink.note() == (
+            "no picture of 1 of 1 tracks is good enough: 1 no room; left out for want of memory: 1 pictures; "
+            "left out, or ended early, for there were too many at once: tracks, 1 times"
+        )
 
     def test_a_detector_that_finds_no_people_is_refused(self, tmp_path: Path) -> None:
         engine = open_engine(write_tiny_face_model(tmp_path / "faces.onnx", (0.5, 0.5, 0.2, 0.2)), "cpu")

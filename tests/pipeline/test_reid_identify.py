@@ -15,7 +15,7 @@ from tests.kit.browser import open_browser
 from tests.pipeline.reid_models import person, save, write_tiny_embedder
 from watchline.pipeline.cli.app import app
 from watchline.pipeline.contact_sheet import MOST_PICTURES, Side, render_sheet
-from watchline.pipeline.identifying import Subjects, rank, ranking_record, subjects_of
+from watchline.pipeline.identifying import Subjects, rank, ranking_record, record_of, subjects_of
 from watchline.reid.embeddings import EmbeddingModel, Kind
 from watchline.reid.features import FeatureSet, write_features
 from watchline.streams.errors import StreamError, WatchlineError
@@ -64,6 +64,18 @@ class TestRanking:
         for ranking in rank(all_of_it, again, top=10):
             assert len(ranking.matches) == 2
             assert ranking.subject not in [match.subject for match in ranking.matches]
+
+    def test_a_file_is_the_same_however_it_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        gallery = subjects([[1, 0, 0], [0, 1, 0]], file=["crops/a.png", "crops/b.png"])
+        (ranking,) = rank(gallery, subjects([[1, 0, 0]], file=[str(tmp_path / "crops" / "a.png")]), top=5)
+        assert [match.subject for match in ranking.matches] == [1]
+
+    def test_numbers_without_end_are_not_known(self) -> None:
+        endless = np.array([np.inf], np.float32)
+        odd = subjects([[1, 0, 0]], quality=endless, time_s=-endless.astype(np.float64), box=endless.repeat(4)[None])
+        record = record_of(odd, 0, 0)
+        assert (record["quality"], record["time_s"], record["box"]) == (None, None, None)
 
     def test_a_query_is_shown_by_its_best_picture(self) -> None:
         columns = {"track_id": np.array([1, 1, 1]), "quality": np.array([0.2, np.nan, 0.7], np.float32)}
@@ -192,6 +204,13 @@ def test_one_file_may_hold_both_queries_and_gallery(data_dir: Path) -> None:
     assert answers["gallery"]["pictures"] == 3368
     right = [record["results"][0]["same_person"] for record in answers["queries"]]
     assert right.count(True) > len(right) / 2
+
+
+def test_names_say_nothing_to_a_terminal(tmp_path: Path) -> None:
+    for name in ("gallery.npz", "query.npz"):
+        write_features(tmp_path / name, features([[1, 0, 0]], names=["a\x1b[2Jb\nc"]))
+    done = watchline("reid", "identify", "-g", tmp_path / "gallery.npz", "-q", tmp_path / "query.npz")
+    assert done.stdout == "a?[2Jb?c\n    1  1.000  a?[2Jb?c\n"
 
 
 class TestRefusals:

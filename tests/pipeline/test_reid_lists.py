@@ -90,6 +90,8 @@ def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
         ("a.csv", "path,time_s\nme.png,inf\n", "line 2: time_s is 'inf'; want a number"),
         ("a.csv", "path,x1,y1,x2,y2\nme.png,1,2,3,\n", "line 2: the box is 1, 2, 3, ?; want x1, y1, x2 and y2"),
         ("a.csv", "path,x1,y1,x2,y2\nme.png,9,2,3,4\n", "line 2: the box is 9, 2, 3, 4; want x1, y1, x2 and y2"),
+        ("a.csv", "path,x1,y1,x2,y2\nme.png,1,2,3,1e308\n", "line 2: the box reaches to 1e+308; want pixels, 10000000"),
+        ("a.csv", f"path,camera\nme.png,{'x' * 4097}\n", "line 2: camera has 4097 characters; want 4096 at most"),
         ("a.json", "{}", 'want an array: [{"path": "a.jpg"}, ...]'),
         ("a.json", "[{]", "no JSON (Expecting property name"),
         ("a.json", "[" * 100_000, "no JSON (too deep"),
@@ -106,6 +108,11 @@ def test_a_list_that_makes_no_sense_is_refused_with_its_line(
     line = refusal(tmp_path / name)
     assert line.startswith(f"{tmp_path / name}: ")
     assert says in line
+
+
+def test_a_camera_may_be_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"path": "me.png", "camera": 0}]')
+    assert [still.camera for still in stills_of(str(tmp_path / "a.json"), print)] == ["0"]
 
 
 def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:

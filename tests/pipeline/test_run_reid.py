@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
 from contextlib import closing
@@ -69,9 +70,13 @@ def stored_tracks(store: Path) -> int:
 def test_features_of_every_tracklet_lie_beside_the_other_results(
     tiny: Path, clip: Path, embedder: Path, tmp_path: Path
 ) -> None:
-    done = run(clip, tiny, tmp_path, "--reid", "--reid-model", embedder)
+    metrics = tmp_path / "watchline.prom"
+    done = run(clip, tiny, tmp_path, "--reid", "--reid-model", embedder, "--metrics", metrics)
     assert done.returncode == 0, done.stderr
     assert "1 tracklet, 1 described\n" in done.stdout
+    counts = {"tracklets": 1, "tracklets_described": 1, "sightings_stored": 0, "sightings_refused": 0}
+    for name, count in counts.items():
+        assert f'watchline_run_{name}{{input="{clip}"}} {count}.0\n' in metrics.read_text()
     assert str(tmp_path / "yard" / "features.npz") in done.stdout
     features = read_features(tmp_path / "yard" / "features.npz")
     assert (features.vectors.shape, features.track_id.tolist()) == ((1, 32), [1])
@@ -89,6 +94,13 @@ def test_a_run_without_reid_says_nothing_of_people(tiny: Path, clip: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert "tracklet" not in done.stdout
     assert summary_of(tmp_path / "yard")["sightings"] is None
+
+
+def test_the_report_says_what_became_of_people_and_what_described_them(stored: Path, embedder: Path) -> None:
+    page = (stored / "out" / "yard" / "report.html").read_text()
+    assert f"1 tracklet, 1 described, 1 stored in {stored / 'site.db'}" in page
+    assert f"{embedder} (body, 32 numbers)" in page
+    assert hashlib.sha256(embedder.read_bytes()).hexdigest() in page
 
 
 def test_what_is_stored_says_where_it_comes_from(stored: Path, clip: Path, tiny: Path) -> None:

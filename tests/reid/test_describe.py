@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchline.detectors.boxes import F32
+from watchline.reid.align import TEMPLATE
 from watchline.reid.describe import describe, mean_of
 from watchline.reid.embeddings import EmbeddingModel, Kind
 from watchline.reid.tracklet import Crop, Tracklet
@@ -19,6 +20,7 @@ from watchline.streams.frame import U8, ClockSource
 
 BODY = EmbeddingModel("body", "b" * 64, Kind.BODY, 3)
 FACE = EmbeddingModel("face", "f" * 64, Kind.FACE, 3)
+FACE_POINTS = np.array(TEMPLATE, np.float32)
 
 
 class MeanColour:
@@ -44,11 +46,15 @@ def crop(*colour: int, pts_s: float = 0.0, quality: float = 0.5) -> Crop:
     return Crop(rgb, box, np.empty((0, 2), np.float32), 0.9, quality, pts_s, 1e9 + pts_s)
 
 
+def with_landmarks(face: Crop) -> Crop:
+    return face if len(face.landmarks) else replace(face, landmarks=FACE_POINTS)
+
+
 def tracklet(*crops: Crop, faces: Sequence[Crop] = (), track_id: int = 1) -> Tracklet:
     return Tracklet(
         camera="yard", track_id=track_id, part=0, is_last=True, label="person", start_pts_s=0.0, end_pts_s=1.0,
         started_at=1e9, ended_at=1e9 + 1, clock=ClockSource.FILE, frames=25, best_score=0.9, crops=crops,
-        faces=tuple(faces), reason="" if crops else "too small: 3 px high at best, 48 wanted",
+        faces=tuple(map(with_landmarks, faces)), reason="" if crops else "too small: 3 px high at best, 48 wanted",
         path=np.zeros((1, 5), np.float32),
     )  # fmt: skip
 
@@ -71,6 +77,13 @@ def test_faces_are_described_by_their_own_model() -> None:
     ((alone,),) = describe([both], face=MeanColour(FACE))
     assert alone.model == FACE
     assert describe([both]) == [()]
+
+
+def test_a_face_whose_landmarks_lie_on_one_another_spoils_no_other() -> None:
+    nowhere = replace(crop(9, 0, 0), landmarks=np.ones((5, 2), np.float32))
+    seen = [tracklet(faces=[nowhere]), tracklet(faces=[nowhere, crop(0, 9, 0)])]
+    described = describe(seen, face=MeanColour(FACE))
+    assert [[each.crops for each in one] for one in described] == [[], [1]]
 
 
 def test_nobody_is_described_by_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from watchline.streams.errors import OutputError, StreamError
 
 MODEL = EmbeddingModel("osnet-x0-25", "ab" * 32, Kind.BODY, 3)
 NAMES = ["0001_c1s1_000001_00.jpg", "0001_c2s3_000002_01.jpg", "0000_c1s1_000003_02.jpg", "-1_c2s1_000004_03.jpg"]
+
+ENDLESS = {"name": "body", "sha256": "", "kind": "body", "dimension": math.inf}
 
 
 def some(n: int = 4) -> FeatureSet:
@@ -266,6 +269,8 @@ def test_a_cut_off_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
         ("about", npy(json.dumps({"form": "watchline-features", "version": 9, "model": {}})), "of version 9"),
         ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": {}})), "names no model"),
         ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": 3})), "names no model"),
+        ("about", npy(json.dumps({"form": "watchline-features", "version": math.inf})), "not written by watchline"),
+        ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": ENDLESS})), "names no model"),
     ],
 )
 def test_a_damaged_or_hostile_member_is_refused_by_name(
