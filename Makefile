@@ -51,7 +51,8 @@ soak: $(VENV)/installed-dev  ## the daemon with random faults and a verifier, 2 
 NATIVE_TESTS := tests/faults/test_native_fuzz.py tests/laws/test_assignment_laws.py tests/laws/test_tracker_laws.py \
   tests/laws/test_suppression_laws.py \
   $(wildcard tests/trackers/test_native_*.py) tests/trackers/test_state.py tests/trackers/test_coasting.py \
-  tests/detectors/test_best_class.py tests/detectors/test_letterbox.py tests/detectors/test_nms.py
+  tests/detectors/test_best_class.py tests/detectors/test_letterbox.py tests/detectors/test_nms.py \
+  tests/reid/test_native_top_k.py tests/laws/test_index_laws.py
 sanitize: $(VENV)/installed-dev  ## the tests of the native code, built with ASan and UBSan
 	rm -rf build/sanitize
 	"$(PYTHON)" -m venv --without-pip build/sanitize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from watchline.pipeline.cropping import Box, cut, read_picture
 from watchline.pipeline.picture_lists import is_video
+from watchline.pipeline.templating import picture
 from watchline.pipeline.view import jpeg_of
 from watchline.reid.cutting import shrunk
 from watchline.reid.features import FeatureSet
@@ -110,4 +110,4 @@ def _keep(found: dict[Wanted, str], each: Wanted, rgb: U8) -> None:
             return
     jpeg = jpeg_of(shrunk(rgb, _HEIGHT_PX, _WIDTH_PX)[0])
     if jpeg:
-        found[each] = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        found[each] = picture(jpeg)

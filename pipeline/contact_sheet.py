@@ -10,6 +10,7 @@ from typing import Any, Final
 from watchline.pipeline.annotate import clock_text
 from watchline.pipeline.contact_pictures import Wanted, find_pictures, wanted
 from watchline.pipeline.identifying import Ranking, Subjects, ranking_record
+from watchline.pipeline.templating import render
 from watchline.reid.embeddings import EmbeddingModel
 
 MOST_PICTURES: Final = 2_000  # of one page: about 15 MB
@@ -63,15 +64,6 @@ def render_sheet(
         model: what made the vectors.
         on_progress: called with the number of pictures that were dealt with so far.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = _shown(rankings)
     sources = [_sources(gallery, query, ranking) for ranking in shown]
     found = find_pictures((each for row in sources for each in row if each is not None), on_progress)
@@ -81,7 +73,8 @@ def render_sheet(
         known = (record["query"], *record["results"])
         images = (found.get(each, "") if each else "" for each in asked)
         rows.append([_card(about, image) for about, image in zip(known, images, strict=True)])
-    return environment.get_template("contact.html.j2").render(
+    return render(
+        "contact.html.j2",
         gallery=gallery,
         query=query,
         rows=rows,

@@ -19,7 +19,7 @@ from watchline.pipeline.manifests import Manifest, manifests_in
 from watchline.pipeline.store.asking import holds
 from watchline.pipeline.store.reading import tracks_of
 from watchline.pipeline.store.seam import Selection, SightingStore
-from watchline.streams.errors import UsageError
+from watchline.streams.errors import OutputError, UsageError
 
 MOST_SIGHTINGS: Final = 100_000  # whose traces are held in memory at once
 _MOST_TEXT: Final = 64_000_000
@@ -142,9 +142,12 @@ def search(folders: Sequence[Path], traces: Traces) -> Searched:
     files = size_bytes = 0
     found: list[tuple[Path, str]] = []
     for path in dict.fromkeys(each for folder in folders for each in _files(folder)):
-        with writing(path, "--exports"):
+        try:
             size = path.stat().st_size
             kind = _found(path, traces) if size else ""
+        except OSError as error:
+            error.filename = error.filename or path
+            _refuse(error)
         files += 1
         size_bytes += size
         if kind:
@@ -153,11 +156,17 @@ def search(folders: Sequence[Path], traces: Traces) -> Searched:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_refuse):
         for name in sorted(names):
             path = Path(parent) / name
             if path.is_file() and not path.is_symlink():
                 yield path
+
+
+def _refuse(error: OSError) -> None:
+    """Ends a search at a folder that cannot be read: what lies there was not searched."""
+    reason = (error.strerror or str(error)).lower()
+    raise OutputError(f"{error.filename}: cannot be searched ({reason}); allow reading it, and search again") from error
 
 
 def _found(path: Path, traces: Traces) -> str:

@@ -11,7 +11,8 @@ from watchline.pipeline.companions import Role, person_class
 from watchline.pipeline.findings import Findings
 from watchline.pipeline.keeping import FeatureKeeper, Keeper, StoreKeeper
 from watchline.pipeline.results import FACE_FEATURES, FEATURES
-from watchline.pipeline.sightings import SightingMaker, source_name
+from watchline.pipeline.sightings import SightingMaker
+from watchline.pipeline.store.asking import source_name
 from watchline.pipeline.store.seam import Selection, SightingStore
 from watchline.pipeline.store.sighting import Provenance
 from watchline.reid.collector import Collector, CollectorSettings

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from watchline.pipeline.album import Album, Card
 from watchline.pipeline.annotate import clock_text, ink_on, track_colour
 from watchline.pipeline.recognition import people_line
 from watchline.pipeline.summary import Summary
+from watchline.pipeline.templating import picture, render
 
 _LANE_PX, _LEAST_LANE_PX, _LANES_PX = 18.0, 6.0, 560.0  # height of a lane, and of all before lanes get thinner
 _LABELLED_LANE_PX, _LABEL_SHARE = 13.0, 0.045  # a bar thinner, or shorter than this share of the time, bears no id
@@ -86,21 +85,12 @@ class _Span:
 
 def render_report(summary: Summary, album: Album) -> str:
     """Returns the page as HTML; it needs nothing but itself, and every text in it is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["csp_hash"] = _csp_hash
     span = _span(album)
     tracks = _tracks(album, span)
     lanes = 1 + max((track.lane for track in tracks), default=0)
     top, points = _counts(album, span)
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         s=summary,
         people_line=people_line(summary.sightings) if summary.sightings else "",
         name=Path(summary.input.path).name or summary.input.path,
@@ -115,11 +105,6 @@ def render_report(summary: Summary, album: Album) -> str:
         bin_s=album.counts.bin_s,
         sketched=any(track.image and track.card.sketch for track in tracks),
     )
-
-
-def _csp_hash(script: str) -> str:
-    """Returns the hash by which the page's policy admits this script and no other."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(str(script).encode()).digest()).decode()
 
 
 def _span(album: Album) -> _Span:
@@ -147,8 +132,8 @@ def _track(card: Card, labels: Sequence[str], span: _Span, whole: _Bar, lane: in
         label=labels[card.class_id],
         colour="#{:02x}{:02x}{:02x}".format(*colour),
         ink="#{:02x}{:02x}{:02x}".format(*ink_on(colour)),
-        image=_data_uri(card.view.jpeg),
-        face=_data_uri(card.face.jpeg),
+        image=picture(card.view.jpeg),
+        face=picture(card.face.jpeg),
         first=clock_text(card.first_s),
         last=clock_text(card.last_s),
         seen_s=sum(last - first for first, last in card.intervals),
@@ -158,10 +143,6 @@ def _track(card: Card, labels: Sequence[str], span: _Span, whole: _Bar, lane: in
         whole=whole,
         labelled=not thin and whole.width >= 100 * _LABEL_SHARE,
     )
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" if jpeg else ""
 
 
 def _counts(album: Album, span: _Span) -> tuple[int, str]:

@@ -30,9 +30,10 @@ from watchline.pipeline.recognition import (
 )
 from watchline.pipeline.report import render_report
 from watchline.pipeline.results import OUTPUTS, REPORT, SUMMARY, VIDEO, claimed, discard
-from watchline.pipeline.sightings import config_sha256, program_version, source_name
+from watchline.pipeline.sightings import config_sha256, program_version
 from watchline.pipeline.sinks import AlbumSink, VideoSink
 from watchline.pipeline.stopwatch import StageTime, Stopwatch
+from watchline.pipeline.store.asking import source_name, storable
 from watchline.pipeline.store.sighting import Provenance
 from watchline.pipeline.summary import FrameCounts, InputFacts, MachineFacts, ModelFacts, Status, Summary, versions
 from watchline.pipeline.tables import Tables, Tally
@@ -303,7 +304,7 @@ class Runner:
         made_by = Provenance(
             source_name(spec), first.name, first.sha256, tracker, config_sha256(options), program_version()
         )
-        collector = Collector(camera, self._detector.labels, collecting(first, options.tracker, interval_s))
+        collector = Collector(storable(camera), self._detector.labels, collecting(first, options.tracker, interval_s))
         return SightingSink(collector, self._recognition, self._recognition.keeper(made_by, folder))
 
     def _summary(self, done: _Finished, info: SourceInfo, album: Album, folder: Path) -> Summary:

@@ -10,7 +10,7 @@ import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.pipeline.annotate import clock_text, track_colour
-from watchline.pipeline.store.asking import utc_text
+from watchline.pipeline.store.asking import LIVE, utc_text
 from watchline.pipeline.store.reading import WholeTrack, models_of
 from watchline.pipeline.store.seam import Summary
 from watchline.pipeline.store.sighting import StoredCrop
@@ -21,8 +21,6 @@ MOST_CARDS: Final = 500  # on one page
 MOST_PAGE_BYTES: Final = 32_000_000  # of pictures on one page; more makes browsers slow
 _MOST_THUMBS = 4  # further pictures on a card
 _GAP_S = 2.0  # a track unseen for longer is drawn with a break
-_MARGIN = 0.02  # share of the drawing that is left free around it
-_LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,8 @@ class Drawing:
     """The way of a track's foot point over the frame, pixels.
 
     Attributes:
-        width: of what is drawn: the frame from its left edge to the rightmost that the track came.
-        height: likewise, from its top.
+        width: of the frame in which it was seen last; places in frames of another size are scaled to it.
+        height: likewise.
         lines: points of each unbroken way, as SVG has them.
         first: where it was first seen.
         last: where it was last seen.
@@ -111,7 +109,7 @@ def card_of(track: WholeTrack, describers: Mapping[Kind, str]) -> Card:
         name=f"{summary.camera}:{summary.track_id}",
         started=utc_text(summary.started_at),
         length_s=summary.end_pts_s - summary.start_pts_s,
-        in_file="" if summary.provenance.source == _LIVE else clock_text(summary.start_pts_s),
+        in_file="" if summary.provenance.source == LIVE else clock_text(summary.start_pts_s),
         described=", ".join(describers.get(kind, str(kind)) for kind in summary.vectors),
         image=picture(best.jpeg) if best else "",
         face=picture(face.jpeg) if face else "",
@@ -177,7 +175,7 @@ def render_track(track: WholeTrack, store: str) -> str:
         name=f"{summary.camera}:{summary.track_id}",
         colour=_colour(summary.track_id),
         store=store,
-        live=summary.provenance.source == _LIVE,
+        live=summary.provenance.source == LIVE,
         started=utc_text(summary.started_at),
         ended=utc_text(summary.ended_at),
         crops=[
@@ -194,32 +192,35 @@ def render_track(track: WholeTrack, store: str) -> str:
 
 def drawing_of(track: WholeTrack) -> Drawing | None:
     """Returns the way of a track; None where no box of it is kept."""
+    width, height = track.frame
     path = track.path
     if not len(path):
         return None
     feet = np.stack([(path[:, 1] + path[:, 3]) / 2, path[:, 4]], axis=1)
     breaks = np.flatnonzero(np.diff(path[:, 0]) > _GAP_S) + 1
-    places = [_place(crop) for crop in track.crops if crop.kind is Kind.BODY]
-    right = max([float(path[:, 3].max()), *(place.x + place.width for place in places)])
-    bottom = max([float(path[:, 4].max()), *(place.y + place.height for place in places)])
     return Drawing(
-        width=round(max(right, 1.0) * (1 + _MARGIN)),
-        height=round(max(bottom, 1.0) * (1 + _MARGIN)),
+        width=width,
+        height=height,
         lines=tuple(_points(line) for line in np.split(feet, breaks)),
         first=(round(float(feet[0, 0]), 1), round(float(feet[0, 1]), 1)),
         last=(round(float(feet[-1, 0]), 1), round(float(feet[-1, 1]), 1)),
-        places=tuple(places),
+        places=tuple(
+            _place(crop, *track.scale_of(part))
+            for part in track.parts
+            for crop in part.crops
+            if crop.jpeg and crop.kind is Kind.BODY
+        ),
     )
 
 
-def _place(crop: StoredCrop) -> Place:
+def _place(crop: StoredCrop, across: float, down: float) -> Place:
     left, top, right, bottom = crop.xyxy
     return Place(
         picture(crop.jpeg),
-        round(left, 1),
-        round(top, 1),
-        round(max(right - left, 1), 1),
-        round(max(bottom - top, 1), 1),
+        round(left * across, 1),
+        round(top * down, 1),
+        round(max((right - left) * across, 1), 1),
+        round(max((bottom - top) * down, 1), 1),
     )
 
 

@@ -68,6 +68,7 @@ def _part(part: Sighting, crop_files: bool) -> dict[str, Any]:
         "frames": part.frames,
         "quality": round(part.quality, 6),
         "reason": part.reason,
+        "frame": {"width": part.frame_width, "height": part.frame_height},
         "crops": [_crop(crop, crop_files) for crop in part.crops],
         "vectors": [_vector(vector) for vector in part.vectors],
         "path": [[round(value, 3) for value in row] for row in part.path.tolist()],

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,6 +101,8 @@ def sighting_of(
         crops=tuple(_stored_crop(crop, kind) for crop, kind in shown) if pictures else (),
         vectors=tuple(_stored_vector(embedding, tracklet) for embedding in embeddings),
         path=tracklet.path,
+        frame_width=tracklet.frame_width,
+        frame_height=tracklet.frame_height,
         provenance=provenance,
     )
 
@@ -109,11 +110,6 @@ def sighting_of(
 def best_quality(crops: Sequence[Crop]) -> float:
     """Returns the quality of the best picture, in (0, 1]; 0 for none."""
     return max((crop.quality for crop in crops), default=0.0)
-
-
-def source_name(spec: str) -> str:
-    """Returns what a store calls an input file or folder: its whole path, so that it is one however it is named."""
-    return str(Path(spec).expanduser().absolute().resolve())
 
 
 def config_sha256(options: DataclassInstance) -> str:

@@ -124,11 +124,16 @@ class _Part:
         self.refusal = Refusal(Flaw.NONE, 0.0)
         self.looked_s = self.face_looked_s = float("-inf")
         self._started_at, self._clock = frame.captured_at, frame.clock
+        self._height, self._width = frame.height, frame.width
         self._frames = 0
         self._best_score = 0.0
         self._label = ""
         self._trail = Trail(1 / settings.path_hz, settings.most_path)
         self._gate = settings.gate
+
+    def goes_on(self, frame: Frame, part_s: float) -> bool:
+        """Tells whether a frame belongs to it: places in frames of another size mean something else."""
+        return frame.pts_s - self.start_s < part_s and (frame.height, frame.width) == (self._height, self._width)
 
     def see(self, frame: Frame, xyxy: F32, score: float, label: str) -> None:
         """Takes note of one frame in which it was seen."""
@@ -159,6 +164,8 @@ class _Part:
             faces=self.face.crops,
             reason="" if crops else self._reason(),
             path=self._trail.path(),
+            frame_width=self._width,
+            frame_height=self._height,
         )
 
     def _reason(self) -> str:
@@ -235,9 +242,12 @@ class Collector:
         return [self._close(part, is_last=True) for part in gone]
 
     def _part(self, track_id: int, frame: Frame, present: set[int], ended: list[Tracklet]) -> _Part | None:
-        """Returns the open part of a track, a new one where there is none or it is long enough; None for no room."""
+        """Returns the part that a track is in: the open one, or a new one where there is none or it does not go on.
+
+        None for no room.
+        """
         part = self._open.get(track_id)
-        if part is not None and frame.pts_s - part.start_s < self._settings.part_s:
+        if part is not None and part.goes_on(frame, self._settings.part_s):
             self._open[track_id] = self._open.pop(track_id)
             return part
         number = 0

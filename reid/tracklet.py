@@ -63,6 +63,8 @@ class Tracklet:
         faces: likewise of its face.
         reason: why there is no crop; "" where there is one.
         path: (M, 5) float32: seconds since `start_pts_s`, and the box there, xyxy pixels; in order of time.
+        frame_width: of all its frames, pixels.
+        frame_height: likewise.
 
     Raises:
         ValueError: a wrong dtype or shape.
@@ -84,6 +86,8 @@ class Tracklet:
     faces: tuple[Crop, ...]
     reason: str
     path: F32
+    frame_width: int
+    frame_height: int
 
     def __post_init__(self) -> None:
         expect("path", self.path, np.float32, (len(self.path), 5))

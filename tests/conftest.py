@@ -36,9 +36,10 @@ def data_dir() -> Path:
 def native() -> None:
     """Asks for the native build; where it is required, its absence is a failure."""
     from watchline.detectors.letterbox import pack_native
+    from watchline.reid.top_k import top_k_native
     from watchline.trackers.native_byte_track import NATIVE
 
-    if pack_native is None or not NATIVE:
+    if pack_native is None or top_k_native is None or not NATIVE:
         message = "a native module is not built; install a C++ compiler and run `make test` again"
         if os.environ.get("WATCHLINE_REQUIRE_NATIVE") == "1":
             pytest.fail(message)

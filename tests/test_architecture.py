@@ -36,7 +36,10 @@ def test_the_examples_in_docstrings_run(name: str) -> None:
         ("watchline.detectors.detections", ("av", "cv2", "onnx", "onnxruntime", "typer")),
         ("watchline.trackers.byte_track", ("av", "cv2", "onnx", "onnxruntime", "scipy", "typer")),
         ("watchline.pipeline.graph", ("av", "cv2", "onnx", "onnxruntime", "typer")),
-        ("watchline.pipeline.cli.app", ("av", "onnx", "onnxruntime", "jinja2", "prometheus_client", "scipy")),
+        (
+            "watchline.pipeline.cli.app",
+            ("av", "onnx", "onnxruntime", "jinja2", "prometheus_client", "scipy", "sqlalchemy", "alembic"),
+        ),
     ],
 )
 def test_importing_a_module_pulls_in_only_what_it_needs(module: str, strangers: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from watchline.pipeline.annotate import clock_text
-from watchline.pipeline.store.asking import utc_text
+from watchline.pipeline.store.asking import LIVE, utc_text
 from watchline.pipeline.store.reading import WholeTrack, models_of
 from watchline.pipeline.store.seam import Summary
 from watchline.reid.embeddings import EmbeddingModel, Kind
@@ -66,7 +66,7 @@ def show_track(track: WholeTrack) -> None:
     lines = [
         ("seen", f"{utc_text(s.started_at)} to {utc_text(s.ended_at)}, by the clock {s.clock}"),
         ("length", f"{s.end_pts_s - s.start_pts_s:.1f} s, {s.frames} frames"),
-        ("source", f"{s.provenance.source}{'' if s.provenance.source == 'live' else f' at {_at(s)}'}"),
+        ("source", f"{s.provenance.source}{'' if s.provenance.source == LIVE else f' at {_at(s)}'}"),
         ("quality", f"{s.quality:.2f}, best score {s.best_score:.2f}"),
         ("crops", pictures or f"none: {s.reason or 'they are no longer kept'}"),
         ("path", f"{len(track.path)} boxes" if len(track.path) else "none, or no longer kept"),
@@ -210,7 +210,7 @@ def _width() -> int:
 
 
 def _at(summary: Summary) -> str:
-    return "" if summary.provenance.source == "live" else clock_text(summary.start_pts_s)
+    return "" if summary.provenance.source == LIVE else clock_text(summary.start_pts_s)
 
 
 def _described(summary: Summary, describers: Mapping[Kind, str]) -> str:

@@ -238,6 +238,12 @@ def purge(
         f"erased {count(done.crops, 'crop')}, {count(done.vectors, 'vector')}, "
         f"{count(len(done.sightings), 'sighting')} altogether"
     )
+    if done.in_log:
+        typer.echo(
+            f"watchline: {store}-wal may still hold what was erased: another program uses the store all the time; "
+            "end it, or purge again later",
+            err=True,
+        )
 
 
 def _note_unknown(store: Path, cameras: Sequence[str]) -> None:

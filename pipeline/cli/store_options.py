@@ -25,7 +25,7 @@ UntilOption = Annotated[str, typer.Option("--until", metavar="T", help="Only wha
 SourceOption = Annotated[
     str,
     typer.Option(
-        "--source", metavar="FILE", help="Only from this file, named as the run named it, or live.", show_default=False
+        "--source", metavar="FILE", help="Only from this file, or live: what cameras saw.", show_default=False
     ),
 ]
 

@@ -27,6 +27,7 @@ from watchline.pipeline.sightings import sighting_of
 from watchline.pipeline.site.dumping import show
 from watchline.pipeline.site.site import Camera, Retention, Sightings, Site
 from watchline.pipeline.site.tracking import choice_of
+from watchline.pipeline.store.asking import LIVE
 from watchline.pipeline.store.connecting import check_file, engine_of
 from watchline.pipeline.store.failures import told
 from watchline.pipeline.store.ids import Ids
@@ -164,7 +165,7 @@ class SightingKeeping:
             self._digest = site, hashlib.sha256(show(site).encode()).hexdigest()
         choice = choice_of(camera.tracker)
         return Provenance(
-            source="live",
+            source=LIVE,
             detector=network.network,
             detector_sha256=network.sha256,
             tracker=" ".join((choice.name, choice.preset, *choice.settings)),

@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from watchline.pipeline.store.seam import Selection
 from watchline.pipeline.store.sighting import Sighting
 from watchline.streams.errors import UsageError
 
+LIVE: Final = "live"  # the source of what cameras saw
 SPANS: Final = "such as 90s, 15m, 2h, 3d or 2w"
 MOMENTS: Final = (
     "a time such as 2026-11-22T14:30, 2026-11-22T14:30Z or 2026-11-22, an age such as 2h or 3d, now, today, yesterday, "
@@ -83,8 +85,24 @@ def _days(now: float) -> dict[str, float]:
     return {"now": now, "today": today.timestamp(), "yesterday": (today - timedelta(days=1)).timestamp()}
 
 
+def source_name(spec: str) -> str:
+    """Returns what a store calls an input file or folder: its whole path, so that it is one however it is named."""
+    return storable(str(Path(spec).expanduser().absolute().resolve()))
+
+
+def storable(name: str) -> str:
+    """Returns a file's name as text: bytes of it that are no UTF-8 as hex digits, for a store takes no others.
+
+    >>> storable("caf" + chr(0xDCE9)) == "caf" + chr(92) + "xe9"
+    True
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def selected(cameras: Sequence[str], since: str, until: str, source: str, now: float) -> Selection:
     """Returns what the options --camera, --since, --until and --source select; "" for one that was left out.
+
+    A file may be named in any way; `LIVE` is what cameras saw.
 
     Raises:
         UsageError: a time is none, or the span ends before it begins.
@@ -95,7 +113,8 @@ def selected(cameras: Sequence[str], since: str, until: str, source: str, now: f
         raise UsageError(
             f"--since {since} --until {until}: from {utc_text(start)} to {utc_text(end)} is no span; swap the two"
         )
-    return Selection(cameras=tuple(dict.fromkeys(cameras)), since=start, until=end, source=source)
+    seen_in = source if source in {"", LIVE} else source_name(source)
+    return Selection(cameras=tuple(dict.fromkeys(cameras)), since=start, until=end, source=seen_in)
 
 
 def holds(selection: Selection, sighting: Sighting) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from watchline.pipeline.store.failures import told, translated
+from watchline.pipeline.store.failures import is_busy, told, translated
 from watchline.streams.errors import OutputError, UsageError
 
 BUSY_S: Final = 10.0
@@ -24,6 +24,7 @@ _SETTINGS: Final = (
     "PRAGMA synchronous=FULL",  # what was committed survives a loss of power
     "PRAGMA secure_delete=ON",  # what was deleted is overwritten
     "PRAGMA foreign_keys=ON",
+    "PRAGMA trusted_schema=OFF",  # a file from elsewhere may bring views and triggers
     "PRAGMA temp_store=MEMORY",  # nothing of a sighting in files that nobody erases
     f"PRAGMA cache_size=-{_CACHE_KB}",
 )
@@ -103,15 +104,28 @@ def writing(engine: Engine) -> Engine:
 
 
 def truncate_wal(path: Path, busy_s: float = BUSY_S) -> bool:
-    """Writes the log back into the store and empties it; False where a reader held it for longer than `busy_s`."""
+    """Writes the log back into the store and empties it; False where somebody held it for longer than `busy_s`."""
     with told(path):
         connection = connect(path, busy_s)
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            if is_busy(error):
                 return False
             raise translated(path, error) from error
         finally:
             connection.close()
     return not busy
+
+
+def has_writer(path: Path) -> bool:
+    """Tells whether somebody is in the midst of a transaction that writes."""
+    with told(path), closing(connect(path, 0.0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if is_busy(error):
+                return True
+            raise
+        connection.execute("ROLLBACK")
+        return False

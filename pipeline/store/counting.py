@@ -11,7 +11,7 @@ from sqlalchemy import ColumnClause, ColumnElement, Connection, func, select
 
 from watchline.pipeline.store import schema
 from watchline.pipeline.store.connecting import engine_of
-from watchline.pipeline.store.failures import told
+from watchline.pipeline.store.failures import read
 from watchline.pipeline.store.seam import Keep, Selection
 from watchline.pipeline.store.selecting import conditions
 from watchline.pipeline.store.upgrading import schema_of
@@ -146,7 +146,7 @@ def _reading(path: Path) -> Iterator[Connection]:
     path = path.absolute()
     engine = engine_of(path)
     try:
-        with told(path), engine.connect() as connection, connection.begin():
+        with read(path), engine.connect() as connection, connection.begin():
             yield connection
     finally:
         engine.dispose()

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from watchline.pipeline.store.ballast import Ballast
-from watchline.pipeline.store.connecting import BUSY_S, connect, engine_of, truncate_wal, writing
-from watchline.pipeline.store.failures import StoreFull, told
+from watchline.pipeline.store.connecting import BUSY_S, connect, engine_of, has_writer, truncate_wal, writing
+from watchline.pipeline.store.failures import StoreFull, read, told
 from watchline.pipeline.store.upgrading import MIGRATIONS, SCHEMA, back_up, backups_of, check_schema, schema_of, upgrade
 
 _T = TypeVar("_T")
@@ -62,7 +62,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Opens a transaction that reads: what it sees does not change."""
-        with told(self.path), self._engine.connect() as connection, connection.begin():
+        with read(self.path), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -81,12 +81,17 @@ class Database:
             return work()
 
     def truncate(self, most_s: float = BUSY_S) -> bool:
-        """Writes the log back and empties it; False where a reader held it all the time.
+        """Writes the log back and empties it; False where another process held it all the time.
 
         Writers wait as long, for at most `most_s`.
         """
         with self._alone:
             return self.with_room(partial(truncate_wal, self.path, min(most_s, self._busy_s)))
+
+    def is_written(self) -> bool:
+        """Tells whether another process is in the midst of writing."""
+        with self._alone:
+            return has_writer(self.path)
 
     def rewrite(self) -> None:
         """Writes the whole file anew, so that only what is kept is in it; takes as much room again."""

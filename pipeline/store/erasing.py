@@ -45,7 +45,9 @@ def erase(database: Database, conditions: Sequence[ColumnElement[bool]], now: fl
         OutputError: a reader keeps the log, or something of it is still found.
     """
     if not database.truncate():
-        raise OutputError(f"{database.path}: another program reads it all the time; nothing was erased: end it first")
+        raise OutputError(
+            f"{database.path}: another program {_does(database)} it all the time; nothing was erased: end it first"
+        )
     with database.reading() as connection:
         numbers = list(connection.execute(select(schema.sighting.c.id).where(*conditions)).scalars())
         sought = _sought(connection, numbers)
@@ -65,9 +67,14 @@ def _erase_rows(database: Database, numbers: Sequence[int], now: float) -> None:
 def _truncate(database: Database) -> None:
     if not database.truncate():
         raise OutputError(
-            f"{database.path}: erased, but {database.path.name}-wal keeps it for as long as another program reads the"
-            " store: end that, then run `watchline sightings purge`"
+            f"{database.path}: erased, but {database.path.name}-wal keeps it for as long as another program "
+            f"{_does(database)} the store: end that, then run `watchline sightings purge`"
         )
+
+
+def _does(database: Database) -> str:
+    """Returns what another program does that keeps the log from being emptied."""
+    return "writes to" if database.is_written() else "reads"
 
 
 def _sought(connection: Connection, numbers: Sequence[int]) -> Sought:
@@ -92,7 +99,7 @@ def _seek(connection: Connection, number: int, sought: Sought) -> None:
     for jpeg in connection.execute(select(crop.c.jpeg).where(crop.c.sighting == number).order_by(crop.c.id)).scalars():
         digest.update(jpeg)
         sought.windows.take(_scan_of(jpeg), sought.step)
-        sought.crops += 1
+        sought.crops += bool(jpeg)  # the retention leaves b""
     asked = select(vector.c.data).where(vector.c.sighting == number).order_by(vector.c.key)
     for data in connection.execute(asked).scalars():
         digest.update(data)

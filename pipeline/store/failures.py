@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from watchline.streams.errors import OutputError
+from watchline.streams.errors import OutputError, UsageError
 
 UNFIT: Final = (DataError, IntegrityError, InterfaceError, ProgrammingError)  # of values that cannot be stored
 _ALMOST_FULL: Final = 64 * 1024  # a write of SQLite's may fail with less than this left
@@ -46,6 +46,29 @@ def told(path: Path) -> Iterator[None]:
         raise translated(path, error) from error
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def read(path: Path) -> Iterator[None]:
+    """Turns errors of what a file says, and of what was asked of it, into ours: a file may hold anything.
+
+    Raises:
+        StoreFull: the disk is full.
+        OutputError: it is damaged, or anything else is wrong with it.
+        UsageError: a name was asked for that no store can hold.
+    """
+    try:
+        with told(path):
+            yield
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path}: {error.object!a}: not a name that a store can hold; it is no UTF-8") from error
+    except (TypeError, ValueError, OverflowError, *UNFIT) as error:
+        raise OutputError(f"{path}: {_SAID[sqlite3.SQLITE_CORRUPT]} ({error})") from error
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tells whether another connection was in the way."""
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def translated(path: Path, error: object) -> OutputError:

@@ -53,12 +53,16 @@ def write_proof(path: Path, proof: dict[str, object]) -> None:
     Raises:
         OutputError: there is a file of that name, or it cannot be written.
     """
+    text = json.dumps(proof, indent=2) + "\n"
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(proof, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)  # half of one proves nothing, and would stand in the way of the next
+            raise
     except OSError as error:
         raise OutputError(f"{path}: the proof cannot be written: {error.strerror or error}") from error

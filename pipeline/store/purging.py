@@ -26,7 +26,7 @@ _table: Final = schema.sighting
 
 
 def purge(database: Database, keep: Keep, now: float) -> Erased:
-    """Erases what is older than it may get; the log is emptied where no reader holds it, and no search is made."""
+    """Erases what is older than it may get; the log is emptied where nobody holds it, and no search is made."""
     crops = vectors = 0
     if keep.crops_s is not None:
         crops += _purge_kind(database, schema.CROPS, now - keep.crops_s, _empty_crops)
@@ -41,8 +41,7 @@ def purge(database: Database, keep: Keep, now: float) -> Erased:
         crops, vectors = crops + more, vectors + gone
     _drop_old_marks(database, now - REMOVED_S)
     backups = _drop_backups(database, keep, now)
-    database.truncate(_TRUNCATE_S)
-    return Erased(ids, crops, vectors, 0, backups=backups)
+    return Erased(ids, crops, vectors, 0, backups=backups, in_log=not database.truncate(_TRUNCATE_S))
 
 
 def trim(database: Database, most_bytes: int, now: float) -> Erased:
@@ -58,7 +57,8 @@ def trim(database: Database, most_bytes: int, now: float) -> Erased:
             found, pictures, gone = database.with_room(partial(_erase_found, database, batch, now))
             if not found:
                 break
-            ids, crops, vectors = ids + found, crops + pictures, vectors + gone
+            ids.extend(found)
+            crops, vectors = crops + pictures, vectors + gone
         database.truncate(_TRUNCATE_S)
     return Erased(tuple(ids), crops, vectors, 0)
 
@@ -110,8 +110,10 @@ def _vectors_until(now: float) -> Callable[[Connection, Sequence[int]], int]:
     return drop
 
 
-def _count(connection: Connection, column: ColumnElement[int], numbers: Sequence[int]) -> int:
-    return connection.execute(select(func.count()).where(column.in_(numbers))).scalar_one()
+def _count(
+    connection: Connection, column: ColumnElement[int], numbers: Sequence[int], *more: ColumnElement[bool]
+) -> int:
+    return connection.execute(select(func.count()).where(column.in_(numbers), *more)).scalar_one()
 
 
 def _drop_paths(connection: Connection, numbers: Sequence[int]) -> int:
@@ -124,7 +126,8 @@ def _purge_sightings(database: Database, until: float, now: float) -> tuple[tupl
     crops = vectors = 0
     while True:
         found, pictures, many = database.with_room(partial(_erase_found, database, old, now))
-        ids, crops, vectors = ids + found, crops + pictures, vectors + many
+        ids.extend(found)
+        crops, vectors = crops + pictures, vectors + many
         if len(found) < BATCH:
             return tuple(ids), crops, vectors
 
@@ -134,7 +137,7 @@ def _erase_found(database: Database, wanted: Select[tuple[int, str]], now: float
     with database.writing() as connection:
         rows = connection.execute(wanted).all()
         numbers = [row.id for row in rows]
-        crops = _count(connection, schema.crop.c.sighting, numbers)
+        crops = _count(connection, schema.crop.c.sighting, numbers, func.length(schema.crop.c.jpeg) > 0)
         vectors = _count(connection, schema.vector.c.sighting, numbers)
         delete_sightings(connection, numbers, now)
         return [row.sighting_id for row in rows], crops, vectors

@@ -43,15 +43,23 @@ class WholeTrack:
         return tuple(vector for part in self.parts for vector in part.vectors)
 
     @property
+    def frame(self) -> tuple[int, int]:
+        """Width and height of the frames of its last part, pixels."""
+        return self.parts[-1].frame_width, self.parts[-1].frame_height
+
+    def scale_of(self, part: Sighting) -> tuple[float, float]:
+        """Returns pixels of `frame` a pixel of a part's frames, across and down."""
+        width, height = self.frame
+        return width / part.frame_width, height / part.frame_height
+
+    @property
     def path(self) -> F32:
-        """(M, 5) float32: seconds since the summary's `start_pts_s` and box, of all parts."""
-        if not self.parts:
-            return np.zeros((0, 5), np.float32)
-        moved = [
-            part.path + np.array([part.start_pts_s - self.summary.start_pts_s, 0, 0, 0, 0], np.float32)
-            for part in self.parts
-        ]
-        return np.concatenate(moved).astype(np.float32)
+        """(M, 5) float32: seconds since the summary's `start_pts_s` and box in `frame`, of all parts."""
+        moved = [np.zeros((0, 5), np.float32)]
+        for part in self.parts:
+            begun_s = part.start_pts_s - self.summary.start_pts_s
+            moved.append((part.path * (1, *self.scale_of(part) * 2) + (begun_s, 0, 0, 0, 0)).astype(np.float32))
+        return np.concatenate(moved)
 
 
 def tracks_of(store: SightingStore, selection: Selection) -> Iterator[Summary]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select, text
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from sqlalchemy.sql.schema import Table
 
@@ -22,7 +22,7 @@ _PATH_NUMBERS: Final = 5  # seconds and a box
 
 def insert_sightings(connection: Connection, sightings: Sequence[Sighting]) -> None:
     """Writes sightings with all that belongs to them."""
-    newest = select(func.max(schema.sighting.c.id))
+    newest = text("SELECT seq FROM sqlite_sequence WHERE name = 'sighting'")  # also of those that are erased
     first = 1 + (connection.execute(newest).scalar() or 0)
     numbered = list(enumerate(sightings, first))
     provenances = _said_once(connection, schema.provenance, [_provenance(s.provenance) for s in sightings])
@@ -105,6 +105,8 @@ def _row(sighting: Sighting, number: int, provenance: int) -> _Values:
         "best_score": float(sighting.best_score),
         "quality": float(sighting.quality),
         "reason": sighting.reason,
+        "frame_width": int(sighting.frame_width),
+        "frame_height": int(sighting.frame_height),
         "provenance": provenance,
         "kept": kept | schema.PATH * bool(len(sighting.path)),
     }
@@ -145,6 +147,7 @@ def read_sighting(connection: Connection, sighting_id: str) -> Sighting | None:
         return None
     made_by = schema.provenance
     found = connection.execute(select(made_by).where(made_by.c.id == row.provenance)).one()
+    check_row(row, table)
     return Sighting(
         sighting_id=row.sighting_id,
         track_key=row.track_key,
@@ -164,12 +167,27 @@ def read_sighting(connection: Connection, sighting_id: str) -> Sighting | None:
         crops=_crops(connection, row.id),
         vectors=_vectors(connection, row.id),
         path=_path(connection, row.id),
+        frame_width=row.frame_width,
+        frame_height=row.frame_height,
         provenance=provenance_of(found),
     )
 
 
+def check_row(row: Row[Any], table: Table) -> None:
+    """Checks that the values of a table's columns in a row are what the columns are for: SQLite takes any.
+
+    Raises:
+        TypeError: one is something else.
+    """
+    for column in table.columns:
+        value = getattr(row, column.name)
+        if not isinstance(value, column.type.python_type):
+            raise TypeError(f"{table.name}.{column.name} is {type(value).__name__}")
+
+
 def provenance_of(row: Row[Any]) -> Provenance:
     """Returns what made a sighting, from a row that has its columns."""
+    check_row(row, schema.provenance)
     return Provenance(row.source, row.detector, row.detector_sha256, row.tracker, row.config_sha256, row.version)
 
 
@@ -180,7 +198,9 @@ def model_of(row: Row[Any]) -> EmbeddingModel:
 
 def _crops(connection: Connection, sighting: int) -> tuple[StoredCrop, ...]:
     table = schema.crop
-    rows = connection.execute(select(table).where(table.c.sighting == sighting).order_by(table.c.id))
+    rows = connection.execute(select(table).where(table.c.sighting == sighting).order_by(table.c.id)).all()
+    for row in rows:
+        check_row(row, table)
     return tuple(
         StoredCrop(Kind(row.kind), row.jpeg, (row.x0, row.y0, row.x1, row.y1), row.quality, row.pts_s, row.captured_at)
         for row in rows
@@ -190,7 +210,9 @@ def _crops(connection: Connection, sighting: int) -> tuple[StoredCrop, ...]:
 def _vectors(connection: Connection, sighting: int) -> tuple[StoredVector, ...]:
     table, models = schema.vector, schema.model
     joined = select(table, models.c.name, models.c.sha256, models.c.kind, models.c.dimension).join(models)
-    rows = connection.execute(joined.where(table.c.sighting == sighting).order_by(table.c.key))
+    rows = connection.execute(joined.where(table.c.sighting == sighting).order_by(table.c.key)).all()
+    for row in rows:
+        check_row(row, table)
     return tuple(
         StoredVector(
             model_of(row), np.frombuffer(row.data, "<f2").astype(np.float16), row.spread, row.crops, row.quality

@@ -80,12 +80,15 @@ sighting: Final = Table(
     _real("best_score"),
     _real("quality"),
     _text("reason"),
+    _integer("frame_width"),
+    _integer("frame_height"),
     Column("provenance", ForeignKey("provenance.id"), nullable=False),
     _integer("kept"),
     Index("sighting_track", "track_key", "part"),
     Index("sighting_camera", "camera", "started_at"),
     Index("sighting_ended", "ended_at", "kept"),
     Index("sighting_provenance", "provenance"),
+    sqlite_autoincrement=True,  # a number is never used again: who erases by it must not meet another
 )
 
 crop: Final = Table(

@@ -41,7 +41,7 @@ class Summary:
 
     Attributes:
         ids: of its parts, in order.
-        crops: how many there are.
+        crops: how many pictures are still kept.
         vectors: what describes it.
     """
 
@@ -93,7 +93,7 @@ class Erased:
 
     Attributes:
         sightings: ids.
-        crops: how many.
+        crops: pictures, without those that were erased before.
         vectors: how many.
         bytes_searched: of the store's files, in which nothing of it was found; 0 where no search was made: by the
             retention, or where nothing was erased.
@@ -102,6 +102,7 @@ class Erased:
         fragment_bytes: any piece of a picture or a vector that is as long as this would have been found.
         shared: sightings that are kept, and have a picture or vector that an erased one had too.
         backups: copies of the store that held some of it, and were removed.
+        in_log: it may still be in the store's log, as another process used the store.
     """
 
     sightings: tuple[str, ...]
@@ -113,6 +114,7 @@ class Erased:
     fragment_bytes: int = 0
     shared: tuple[str, ...] = ()
     backups: tuple[str, ...] = ()
+    in_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, tuple_
 
 from watchline.pipeline.store import schema
-from watchline.pipeline.store.rows import provenance_of
+from watchline.pipeline.store.rows import check_row, provenance_of
 from watchline.pipeline.store.seam import Selection, Summary
 from watchline.reid.embeddings import Kind
 
@@ -75,6 +75,7 @@ def _summaries(connection: Connection, keys: Sequence[str]) -> list[Summary]:
     )
     parts: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(joined):
+        check_row(row, _table)
         parts[row.track_key].append(row)
     rows = [row.id for found in parts.values() for row in found]
     crops = _crops(connection, rows)
@@ -84,7 +85,8 @@ def _summaries(connection: Connection, keys: Sequence[str]) -> list[Summary]:
 
 def _crops(connection: Connection, sightings: Sequence[int]) -> dict[int, int]:
     column = schema.crop.c.sighting
-    rows = connection.execute(select(column, func.count()).where(_among(column, sightings)).group_by(column))
+    kept = _among(column, sightings), func.length(schema.crop.c.jpeg) > 0  # the retention empties them
+    rows = connection.execute(select(column, func.count()).where(*kept).group_by(column))
     return {row[0]: row[1] for row in rows}
 
 

@@ -88,6 +88,9 @@ class Sighting:
         clock: where its UTC times come from: "rtcp", "arrival" or "file".
         quality: of its best crop, in (0, 1]; 0 for none.
         path: (M, 5) float32, seconds since `start_pts_s` and box; M = 0 once it was erased by the retention.
+
+    Raises:
+        ValueError: a wrong dtype or shape, or a frame without pixels.
     """
 
     sighting_id: str
@@ -108,7 +111,11 @@ class Sighting:
     crops: tuple[StoredCrop, ...]
     vectors: tuple[StoredVector, ...]
     path: F32
+    frame_width: int
+    frame_height: int
     provenance: Provenance
 
     def __post_init__(self) -> None:
         expect("path", self.path, np.float32, (len(self.path), 5))
+        if min(self.frame_width, self.frame_height) < 1:
+            raise ValueError(f"frame {self.frame_width} x {self.frame_height}: want pixels")

@@ -126,9 +126,10 @@ class SqliteStore:
             with self._database.reading() as connection:
                 page = wanted.where(vector.c.key > after).order_by(vector.c.key).limit(most)
                 rows = connection.execute(page).all()
-            if not rows:
+                batch = _batch(rows) if rows else None
+            if batch is None:
                 return
-            yield _batch(rows)
+            yield batch
             after = rows[-1].key
 
     def erase(self, selection: Selection) -> Erased:
@@ -158,7 +159,7 @@ class SqliteStore:
                 select(table.c.mark, table.c.key).where(table.c.mark > after).order_by(table.c.mark)
             )
             found = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
-        return found[:, 1].copy(), int(found[-1, 0]) if len(found) else max(after, dropped)
+        return found[:, 1].copy(), int(found[-1, 0]) if len(found) else max(after, dropped, 0)
 
     def close(self) -> None:
         """See `SightingStore`."""

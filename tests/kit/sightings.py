@@ -40,6 +40,7 @@ def make_sighting(
     vectors: Sequence[StoredVector] | None = None,
     reason: str = "",
     source: str = "live",
+    frame: tuple[int, int] = (640, 360),
 ) -> Sighting:
     """A sighting that begins `at_s` seconds after noon."""
     number = next(_NUMBERS)
@@ -66,5 +67,7 @@ def make_sighting(
         crops=made,
         vectors=(make_vector(),) if vectors is None else tuple(vectors),
         path=path.astype(np.float32),
+        frame_width=frame[0],
+        frame_height=frame[1],
         provenance=replace(LIVE, source=source),
     )

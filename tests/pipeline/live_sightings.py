@@ -53,6 +53,7 @@ def make_tracklet(
         camera=camera, track_id=track_id, part=part, label="person", start_pts_s=0.0, end_pts_s=0.5, started_at=1e9,
         ended_at=1e9 + 0.5, clock=ClockSource.ARRIVAL, frames=3, best_score=0.9, crops=pictures,
         faces=(), is_last=is_last, reason="" if crops else "too small", path=path,
+        frame_width=640, frame_height=360,
     )  # fmt: skip
 
 
@@ -87,5 +88,6 @@ def make_sighting(tracklet: Tracklet, vectors: Vectors, track_key: str, provenan
     return Sighting(
         f"{tracklet.track_id:032x}", track_key, tracklet.camera, tracklet.track_id, tracklet.part, tracklet.label,
         tracklet.start_pts_s, tracklet.end_pts_s, tracklet.started_at, tracklet.ended_at, str(tracklet.clock),
-        tracklet.frames, tracklet.best_score, 0.8, tracklet.reason, (), stored, tracklet.path, provenance,
+        tracklet.frames, tracklet.best_score, 0.8, tracklet.reason, (), stored, tracklet.path,
+        tracklet.frame_width, tracklet.frame_height, provenance,
     )  # fmt: skip

@@ -181,6 +181,27 @@ def test_a_copy_that_is_not_in_a_manifest_is_found_and_told(tmp_path: Path, peop
     )
 
 
+def test_a_folder_that_cannot_be_read_is_not_said_to_hold_nothing(
+    tmp_path: Path, people: list[Sighting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, exports = filled(tmp_path, *people), tmp_path / "exports"
+    closed = exports / "closed"
+    closed.mkdir(parents=True)
+    read = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    proof = tmp_path / "proof.json"
+    done = call("erase", "camera", "dock", "--store", store, "--yes", "--exports", exports, "--proof", proof)
+    assert done.code == 1
+    assert f"{closed}: cannot be searched (permission denied)" in done.err
+    assert json.loads(proof.read_text())["complete"] is False
+
+
 def test_a_check_wants_a_proof(tmp_path: Path) -> None:
     for text in ("", "{}", '{"exports": 3}'):
         (tmp_path / "proof.json").write_text(text)

@@ -27,7 +27,8 @@ from watchline.pipeline.recognition import (
     people_line,
     refuse_known,
 )
-from watchline.pipeline.sightings import SightingMaker, config_sha256, sighting_of, source_name
+from watchline.pipeline.sightings import SightingMaker, config_sha256, sighting_of
+from watchline.pipeline.store.asking import source_name
 from watchline.pipeline.store.ids import Ids
 from watchline.pipeline.store.seam import Selection, SightingStore
 from watchline.pipeline.store.sighting import Provenance, Sighting

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -19,6 +21,7 @@ from watchline.pipeline.graph import Progress
 from watchline.pipeline.model import Model
 from watchline.pipeline.recognition import Recognition
 from watchline.pipeline.run import Runner, RunOptions
+from watchline.pipeline.store.asking import selected
 from watchline.pipeline.store.seam import Selection
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import open_store
@@ -132,6 +135,17 @@ def test_an_input_that_is_stored_already_is_refused_and_replaced_only_on_demand(
     done = run(clip, tiny, tmp_path / "out", "--reid-model", embedder, "--store", store, "--overwrite")
     assert done.returncode == 0, done.stderr
     assert stored_tracks(store) == 1
+
+
+def test_an_input_whose_name_is_no_text_is_stored_and_found_again(tiny: Path, clip: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    shutil.copyfile(clip, odd)
+    done = run(odd, tiny, tmp_path / "out", "--store", tmp_path / "site.db", "--no-reid", "--max-frames", "5")
+    assert done.returncode == 0, done.stderr
+    assert stored_tracks(tmp_path / "site.db") > 0
+    store = open_store(tmp_path / "site.db")
+    assert store.count(selected((), "", "", str(odd), 0.0)) > 0
+    store.close()
 
 
 def test_a_store_alone_keeps_sightings_without_vectors(tiny: Path, clip: Path, tmp_path: Path) -> None:

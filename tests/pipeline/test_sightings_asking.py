@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from watchline.pipeline.store.asking import camera_and_track, is_id, moment, selected, span_s, utc_text
+from watchline.pipeline.store.asking import (
+    LIVE,
+    camera_and_track,
+    is_id,
+    moment,
+    selected,
+    source_name,
+    span_s,
+    utc_text,
+)
 from watchline.streams.errors import UsageError
 
 NOW = 1_795_369_613.0  # 2026-11-22 17:46:53Z
@@ -92,3 +102,10 @@ def test_a_camera_may_hold_colons() -> None:
 
 def test_a_clock_that_tells_nonsense_is_told_as_it_is() -> None:
     assert utc_text(1e14) == "@100000000000000"
+
+
+def test_a_file_whose_name_is_no_text_has_a_name_in_the_store() -> None:
+    name = source_name(os.fsdecode(b"/srv/caf\xe9.mp4"))
+    assert name == "/srv/caf\\xe9.mp4"
+    assert selected((), "", "", os.fsdecode(b"/srv/caf\xe9.mp4"), NOW).source == name
+    assert selected((), "", "", LIVE, NOW).source == LIVE

@@ -13,6 +13,7 @@ import pytest
 from tests.command import watchline
 from tests.kit.cli import call
 from tests.kit.sightings import NOON, make_crop, make_sighting, make_vector
+from watchline.pipeline.store.asking import source_name
 from watchline.pipeline.store.seam import Selection
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import open_store
@@ -37,7 +38,7 @@ def site(tmp_path: Path) -> Path:
         make_sighting("dock", 1, track_key="aa" * 16, vectors=[make_vector(), make_vector(FACE)]),
         make_sighting("dock", 1, track_key="aa" * 16, part=1, at_s=60),
         make_sighting("gate", 7, at_s=120, crops=(), vectors=(), reason="cut off at the border"),
-        make_sighting("shop", 2, at_s=30, source="shop.mp4"),
+        make_sighting("shop", 2, at_s=30, source=source_name("shop.mp4")),
     )
 
 
@@ -62,7 +63,7 @@ def test_records_have_all_that_is_known_and_no_pictures(site: Path) -> None:
     assert dock["length_s"] == 64.0
     assert (dock["crops"], dock["described"], len(dock["ids"])) == (2, ["body", "face"], 2)
     assert gate["reason"] == "cut off at the border"
-    assert shop["provenance"]["source"] == "shop.mp4"
+    assert shop["provenance"]["source"] == source_name("shop.mp4")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,7 @@ def test_records_have_all_that_is_known_and_no_pictures(site: Path) -> None:
         (["--since", "2026-11-22T12:01:30Z"], ["gate"]),
         (["--until", "2026-11-22T12:00:10Z"], ["dock"]),
         (["--source", "shop.mp4"], ["shop"]),
+        (["--source", "./shop.mp4"], ["shop"]),
         (["--source", "live", "--until", "@" + str(int(NOON + 100))], ["dock"]),
     ],
 )

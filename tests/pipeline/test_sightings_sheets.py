@@ -110,6 +110,19 @@ def test_parts_are_drawn_as_one_way_with_a_break_where_nobody_was_seen(tmp_path:
     assert all(part.sighting_id in html for part in track.parts)
 
 
+def test_a_way_is_drawn_over_the_whole_frame_and_parts_of_another_size_are_scaled_to_it(tmp_path: Path) -> None:
+    first = make_sighting(track_key="ab" * 16, crops=[make_crop(picture())], frame=(320, 180))
+    later = make_sighting(track_key="ab" * 16, part=1, at_s=4, crops=(), frame=(640, 360))
+    (track,) = joined(tmp_path, first, later)
+    drawing = drawing_of(track)
+    assert drawing is not None
+    assert (drawing.width, drawing.height) == (640, 360)
+    assert drawing.first == (260.0, 440.0)
+    assert drawing.last == (200.0, 220.0)
+    assert (drawing.places[0].x, drawing.places[0].width) == (20.0, 100.0)
+    assert "640 \N{MULTIPLICATION SIGN} 360 px" in render_track(track, "site.db")
+
+
 def test_a_track_whose_path_is_gone_says_so(tmp_path: Path) -> None:
     made = dataclasses.replace(make_sighting(), path=np.zeros((0, 5), np.float32))
     (track,) = joined(tmp_path, made)

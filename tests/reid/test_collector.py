@@ -100,6 +100,20 @@ def test_a_long_track_is_cut_into_parts_that_follow_each_other() -> None:
     assert all(part.crops for part in parts)
 
 
+def test_a_track_is_cut_where_the_size_of_its_frames_changes() -> None:
+    collector = Collector("yard", LABELS)
+    small = NOISE[::2, ::2].copy()
+    ended = [
+        tracklet
+        for i in range(20)
+        for tracklet in collector.look(frame(i / 25, NOISE if i < 10 else small), tracks((7, BOX)))
+    ]
+    first, second = ended + collector.finish()
+    assert (first.part, first.is_last, first.frame_width, first.frame_height) == (0, False, 640, 360)
+    assert (second.part, second.is_last, second.frame_width, second.frame_height) == (1, True, 320, 180)
+    assert (first.frames, second.frames) == (10, 10)
+
+
 def test_whoever_is_not_seen_for_long_is_over_and_who_comes_back_in_time_is_not() -> None:
     collector = Collector("yard", LABELS, CollectorSettings(end_after_s=5))
     collector.look(frame(0), tracks((1, BOX)))

@@ -55,7 +55,7 @@ def tracklet(*crops: Crop, faces: Sequence[Crop] = (), track_id: int = 1) -> Tra
         camera="yard", track_id=track_id, part=0, is_last=True, label="person", start_pts_s=0.0, end_pts_s=1.0,
         started_at=1e9, ended_at=1e9 + 1, clock=ClockSource.FILE, frames=25, best_score=0.9, crops=crops,
         faces=tuple(map(with_landmarks, faces)), reason="" if crops else "too small: 3 px high at best, 48 wanted",
-        path=np.zeros((1, 5), np.float32),
+        path=np.zeros((1, 5), np.float32), frame_width=640, frame_height=360,
     )  # fmt: skip
 
 

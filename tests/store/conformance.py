@@ -360,6 +360,36 @@ class StoreConformance:
             assert store.removed()[1] > mark
             assert len(store.removed(store.removed()[1])[0]) == 0
 
+    def test_an_index_that_began_with_an_empty_store_and_slept_for_weeks_is_told_too(self) -> None:
+        with self.make() as store:
+            mark = store.removed()[1]
+            one = make_sighting()
+            store.add([one])
+            store.erase(Selection(ids=(one.sighting_id,)))
+            store.purge(Keep(), 1e11)
+            with pytest.raises(StaleMark, match="anew"):
+                store.removed(mark)
+
+    def test_pictures_that_the_retention_took_are_counted_no_more(self) -> None:
+        now = 10 * DAY
+        old, other = make_sighting(ended_at=now - DAY), make_sighting(ended_at=now - DAY)
+        with self.make() as store:
+            store.add([old, other])
+            assert store.purge(Keep(crops_s=10.0), now).crops == 4
+            assert [found.crops for found in store.find(EVERYTHING, 10)] == [0, 0]
+            assert store.erase(Selection(ids=(other.sighting_id,))).crops == 0
+            assert store.purge(Keep(sightings_s=10.0), now).crops == 0
+
+    @pytest.mark.parametrize("selection", [Selection(cameras=("\udcff",)), Selection(track=("\udcff", 1))])
+    def test_a_name_that_is_no_text_is_one_clear_line_or_found_nowhere(self, selection: Selection) -> None:
+        with self.make() as store:
+            store.add([make_sighting()])
+            try:
+                assert store.find(selection, 10) == []
+                assert store.erase(selection).sightings == ()
+            except UsageError as error:
+                assert "not a name that a store can hold" in str(error)
+
     def test_several_threads_may_use_it_at_once(self) -> None:
         failed: list[BaseException] = []
 

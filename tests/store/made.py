@@ -53,6 +53,8 @@ def make_sighting(rng: np.random.Generator | int = 0, **changed: Any) -> Sightin
         crops=(make_crop(rng), make_crop(rng)),
         vectors=(make_vector(rng),),
         path=path,
+        frame_width=1280,
+        frame_height=720,
         provenance=LIVE,
     )
     return replace(made, **changed)

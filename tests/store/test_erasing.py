@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from tests.store.made import make_crop, make_sighting
-from watchline.pipeline.store import connecting
+from watchline.pipeline.store import connecting, erasing
 from watchline.pipeline.store.connecting import connect
 from watchline.pipeline.store.database import Database
 from watchline.pipeline.store.proof import proof_of, write_proof
+from watchline.pipeline.store.rows import insert_sightings
 from watchline.pipeline.store.seam import Keep, Selection
 from watchline.pipeline.store.search import WINDOW_BYTES, Search, Windows
 from watchline.pipeline.store.searching import search_files
@@ -153,6 +156,47 @@ def test_nothing_is_erased_while_a_reader_keeps_the_log(store: SqliteStore) -> N
         assert store.count(Selection()) == 2
         reader.execute("ROLLBACK")
     assert store.erase(of(one)).crops == 2
+
+
+def test_nothing_is_erased_while_another_process_is_writing_and_it_is_called_a_writer(tmp_path: Path) -> None:
+    one = make_sighting()
+    store = open_store(tmp_path / "held.db", busy_s=0.1, ballast_bytes=0)
+    store.add([one])
+    with closing(connect(store.path)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match="another program writes to it all the time; nothing was erased"):
+            store.erase(of(one))
+        writer.execute("ROLLBACK")
+    assert store.erase(of(one)).crops == 2
+    store.close()
+
+
+def test_an_erasure_never_takes_another_sighting_that_came_in_the_place_of_one_that_another_process_took(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = make_sighting(), make_sighting(camera="gate")
+    store.add([one])
+    delete = erasing.delete_sightings
+
+    def late(connection: Connection, numbers: Sequence[int], now: float) -> None:
+        monkeypatch.setattr(erasing, "delete_sightings", delete)
+        delete(connection, numbers, now)  # as the other process does
+        insert_sightings(connection, [other])
+        delete(connection, numbers, now)
+
+    monkeypatch.setattr(erasing, "delete_sightings", late)
+    store.erase(of(one))
+    assert store.get(other.sighting_id).camera == "gate"
+
+
+def test_a_proof_that_cannot_be_written_whole_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left"):
+        write_proof(tmp_path / "proof.json", {"sightings": []})
+    assert not (tmp_path / "proof.json").exists()
 
 
 def test_a_reader_that_comes_between_is_told_of(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:

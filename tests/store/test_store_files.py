@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.made import make_sighting
+from tests.store.made import BODY, make_sighting
 from watchline.pipeline.store.connecting import connect
-from watchline.pipeline.store.seam import Selection
+from watchline.pipeline.store.seam import Keep, Selection
 from watchline.pipeline.store.sqlite import open_store
 from watchline.streams.errors import OutputError, WatchlineError
 
@@ -165,4 +165,49 @@ def test_a_store_that_is_held_by_another_writer_says_so(stored: Path) -> None:
         assert store.count(Selection()) == 200
         other.execute("ROLLBACK")
     store.add([make_sighting()])
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "UPDATE vector SET data = x'00'",
+        "UPDATE crop SET kind = 'soul'",
+        "UPDATE path SET data = x'0000'",
+        "UPDATE sighting SET frame_width = 0",
+        "UPDATE sighting SET started_at = 'noon'",
+        "UPDATE crop SET jpeg = 'text'",
+        "UPDATE crop SET x0 = 'left'",
+        "UPDATE model SET kind = 'soul'",
+    ],
+)
+def test_values_that_no_program_of_ours_wrote_are_one_clear_line(stored: Path, spoilt: str) -> None:
+    with closing(sqlite3.connect(stored)) as connection:
+        connection.execute(spoilt)
+        connection.commit()
+    store = open_store(stored, create=False)
+    with pytest.raises(OutputError, match="the store is damaged"):
+        for found in store.find(Selection(), 200):
+            store.get(found.ids[0])
+    store.close()
+
+
+def test_vectors_of_several_lengths_of_one_model_are_one_clear_line(stored: Path) -> None:
+    with closing(sqlite3.connect(stored)) as connection:
+        connection.execute("UPDATE vector SET data = x'0000' WHERE key = 1")
+        connection.commit()
+    store = open_store(stored, create=False)
+    with pytest.raises(OutputError, match="the store is damaged"):
+        list(store.vectors(BODY.sha256))
+    store.close()
+
+
+def test_a_purge_says_when_the_log_could_not_be_emptied(stored: Path) -> None:
+    store = open_store(stored, busy_s=0.1, ballast_bytes=0)
+    with closing(connect(stored)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sighting").fetchall()
+        assert store.purge(Keep(crops_s=1.0), 1e9).in_log
+        reader.execute("ROLLBACK")
+    assert not store.purge(Keep(), 1e9).in_log
     store.close()

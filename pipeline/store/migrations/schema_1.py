@@ -54,7 +54,7 @@ STATEMENTS: Final = (
     "CREATE INDEX track_newest ON track (started_at, track_key)",
     """
     CREATE TABLE sighting (
-      id INTEGER NOT NULL,
+      id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
       sighting_id TEXT NOT NULL,
       track_key TEXT NOT NULL,
       camera TEXT NOT NULL,
@@ -70,9 +70,10 @@ STATEMENTS: Final = (
       best_score FLOAT NOT NULL,
       quality FLOAT NOT NULL,
       reason TEXT NOT NULL,
+      frame_width INTEGER NOT NULL,
+      frame_height INTEGER NOT NULL,
       provenance INTEGER NOT NULL,
       kept INTEGER NOT NULL,
-      PRIMARY KEY (id),
       UNIQUE (sighting_id),
       FOREIGN KEY(track_key) REFERENCES track (track_key),
       FOREIGN KEY(provenance) REFERENCES provenance (id)

@@ -63,7 +63,7 @@ CREATE TABLE removed (
       at FLOAT NOT NULL
     );
 CREATE TABLE sighting (
-      id INTEGER NOT NULL,
+      id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
       sighting_id TEXT NOT NULL,
       track_key TEXT NOT NULL,
       camera TEXT NOT NULL,
@@ -79,15 +79,16 @@ CREATE TABLE sighting (
       best_score FLOAT NOT NULL,
       quality FLOAT NOT NULL,
       reason TEXT NOT NULL,
+      frame_width INTEGER NOT NULL,
+      frame_height INTEGER NOT NULL,
       provenance INTEGER NOT NULL,
       kept INTEGER NOT NULL,
-      PRIMARY KEY (id),
       UNIQUE (sighting_id),
       FOREIGN KEY(track_key) REFERENCES track (track_key),
       FOREIGN KEY(provenance) REFERENCES provenance (id)
     );
-INSERT INTO "sighting" VALUES(1,'00000000000000000000000000000002','00000000000000000000000000000001','dock',7,0,'person',1.0,11.0,1000.0,1060.0,'rtcp',250,0.875,0.75,'',1,7);
-INSERT INTO "sighting" VALUES(2,'00000000000000000000000000000003','00000000000000000000000000000001','dock',7,1,'person',1.0,11.0,1060.0,1120.0,'rtcp',250,0.875,0.75,'',1,7);
+INSERT INTO "sighting" VALUES(1,'00000000000000000000000000000002','00000000000000000000000000000001','dock',7,0,'person',1.0,11.0,1000.0,1060.0,'rtcp',250,0.875,0.75,'',1920,1080,1,7);
+INSERT INTO "sighting" VALUES(2,'00000000000000000000000000000003','00000000000000000000000000000001','dock',7,1,'person',1.0,11.0,1060.0,1120.0,'rtcp',250,0.875,0.75,'',1920,1080,1,7);
 CREATE TABLE track (
       track_key TEXT NOT NULL,
       camera TEXT NOT NULL,
@@ -120,4 +121,5 @@ CREATE INDEX vector_model ON vector (model);
 CREATE INDEX vector_sighting ON vector (sighting);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('vector',2);
+INSERT INTO "sqlite_sequence" VALUES('sighting',2);
 COMMIT;
