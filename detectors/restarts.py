@@ -66,8 +66,12 @@ class Restarts:
     def works(self) -> None:
         """Takes note that it works: it is no longer down."""
         if self.is_down:
-            self._next_s = None
-            self._lately.clear()
+            self.forgive()
+
+    def forgive(self) -> None:
+        """Forgets all deaths: what they came of is known, and kept away from now on."""
+        self._next_s = None
+        self._lately.clear()
 
     def wait_s(self) -> float:
         """Returns for how long it may not be started, seconds; 0 where it may be."""

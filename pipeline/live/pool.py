@@ -212,8 +212,7 @@ class Pool:
                 results[i] = detections
             self._worked(opened, cameras)
         except ModelError as error:
-            self._suspects.failed(cameras)
-            return self._failed(opened, error)
+            return self._failed(opened, error, blamed=self._suspects.failed(cameras))
         except Exception as error:  # noqa: BLE001  # of one frame, perhaps: the others are looked at alone
             if len(chosen) > 1:
                 reopens = [self._detect_one(opened, turns, results, i) for i in chosen]
@@ -251,14 +250,20 @@ class Pool:
             self._enter(PoolState.RESTARTING)
             return None, True
 
-    def _failed(self, failed: Opened, error: Exception) -> bool:
-        """Lets go of a detector that failed; returns whether the caller is to open it anew: no other worker has."""
+    def _failed(self, failed: Opened, error: Exception, *, blamed: bool = False) -> bool:
+        """Lets go of a detector that failed; returns whether the caller is to open it anew: no other worker has.
+
+        Args:
+            failed: the detector.
+            error: what it said.
+            blamed: a camera is left out for it.
+        """
         with self._changed:
             if failed is not self._opened or self._closed:
                 return False
             self._earlier_fallbacks += len(failed.info().fallbacks)
             self._opened = None
-            self._note(error)
+            self._note(error, blamed=blamed)
             reopens = self._state is PoolState.RESTARTING
         failed.close()
         return reopens
@@ -281,10 +286,13 @@ class Pool:
             if not kept:
                 opened.close()
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: Exception, *, blamed: bool = False) -> None:
         """Counts a failure and decides, under the lock, whether the detector is opened anew now or later."""
         self._deaths += 1
-        self._restarts.died()
+        if blamed:  # the camera is left out: what it did before must not count against the detector
+            self._restarts.forgive()
+        else:
+            self._restarts.died()
         again = not self._restarts.is_down
         what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
         next_step = "it is opened anew" if again else f"down, next try in {self._restarts.wait_s():.0f} s"

@@ -19,9 +19,10 @@ class Suspects:
 
     >>> suspects = Suspects(most=2)
     >>> suspects.failed(["odd"]), suspects.failed(["odd"]), suspects.is_out("odd")
-    (None, None, False)
-    >>> suspects.worked(["usual"]), suspects.failed(["odd"])
-    (None, None)
+    (False, False, False)
+    >>> suspects.worked(["usual"])
+    >>> suspects.failed(["odd"])
+    True
     >>> suspects.is_out("odd"), suspects.is_out("usual")
     (True, False)
 
@@ -40,8 +41,9 @@ class Suspects:
         self._alone: set[str] = set()  # of those: another camera worked since their last failure
         self._until_s: dict[str, float] = {}
 
-    def failed(self, cameras: Collection[str]) -> None:
-        """Takes note that the detector failed on a batch of these cameras."""
+    def failed(self, cameras: Collection[str]) -> bool:
+        """Takes note that the detector failed on a batch of these cameras; returns whether one is left out for it."""
+        blamed = False
         with self._lock:
             for camera in cameras:
                 if camera in self._failures and camera not in self._alone:
@@ -50,6 +52,8 @@ class Suspects:
                 self._failures[camera] = self._failures.get(camera, 0) + 1
                 if self._failures[camera] >= self._most:
                     self._leave_out(camera)
+                    blamed = True
+        return blamed
 
     def worked(self, cameras: Collection[str]) -> None:
         """Takes note that the detector worked on a batch of these cameras."""
