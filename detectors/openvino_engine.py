@@ -19,11 +19,11 @@ from watchline.detectors.importer.ir import Ir
 from watchline.detectors.manifest import Manifest, card_of
 from watchline.detectors.onnx_header import FLOAT, read_header
 from watchline.detectors.recycling import Recycler
-from watchline.detectors.runtime import give_back_memory, load_openvino
+from watchline.detectors.runtime import give_back_memory, load_openvino, new_openvino_core
 from watchline.streams.errors import ModelError
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, Core, InferRequest
+    from openvino import CompiledModel, InferRequest
 
 _MOST_SIZES: Final = 4  # of the input for which a network is kept compiled; a camera has one
 
@@ -100,7 +100,7 @@ class OpenVinoEngine:
     ) -> None:
         openvino = load_openvino()
         self._path = path
-        self._core: Core = openvino.Core()
+        self._core = new_openvino_core()
         precision = "f32" if exact or "BF16" not in self._capabilities() else "bf16"
         self._settings = {
             "INFERENCE_NUM_THREADS": workers,

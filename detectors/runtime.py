@@ -8,13 +8,17 @@ import importlib.util
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from watchline.streams.errors import ModelError
+
+if TYPE_CHECKING:
+    from openvino import Core
 
 # What ONNX Runtime puts before its words: a code, and where in its sources it stood.
 _PLACE: Final = re.compile(
@@ -73,6 +77,27 @@ def load_openvino() -> ModuleType:
     # guard of it, the other with the lock of the interpreter. So it looks at one here, before there are threads.
     _ = module.Tensor(np.zeros(1, np.float32), shared_memory=True).data
     return module
+
+
+def new_openvino_core() -> Core:
+    """Returns an OpenVINO core whose CPU plugin is loaded.
+
+    That plugin gives the thread that loads it another stack for handlers of signals, and takes the memory of that stack
+    away with the last reference to the plugin, in whichever thread that goes: the next signal would then end the
+    process without a word. So a thread that ends at once loads it.
+
+    Raises:
+        ModelError: OpenVINO is not installed.
+    """
+    openvino = load_openvino()
+
+    def load() -> Core:
+        core: Core = openvino.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # a core loads a plugin when it is first asked for
+        return core
+
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as thread:
+        return thread.submit(load).result()
 
 
 def give_back_memory() -> None:

@@ -24,6 +24,7 @@ from watchline.detectors.importer.convert import describe, import_checkpoint
 from watchline.detectors.importer.ir import Ir
 from watchline.detectors.importer.ir_network import translate
 from watchline.detectors.importer.network import build
+from watchline.detectors.runtime import new_openvino_core
 from watchline.streams.errors import ModelError
 
 NETWORKS = Path(__file__).parents[1] / "parity" / "networks"
@@ -78,7 +79,7 @@ def converted(openvino: ModuleType, name: str, path: Path, *, half: bool) -> Any
 
 def openvino_answers(openvino: ModuleType, path: Path, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    return [np.array(a) for a in openvino.Core().compile_model(path, "CPU", settings)(picture).values()]
+    return [np.array(a) for a in new_openvino_core().compile_model(path, "CPU", settings)(picture).values()]
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
@@ -208,7 +209,7 @@ def test_an_int8_network_of_another_tool_answers_close_to_itself(openvino: Modul
     path = data_dir / "models" / "age-gender-0013-int8.xml"
     picture = (pictures((62, 62)) * 255).astype(np.float32)
     found = dict(zip(Ir(path).outputs(), answers(translated(path), picture), strict=True))
-    theirs = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)
+    theirs = new_openvino_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)
     assert np.abs(found["prob"] - theirs["prob"]).max() < 0.05
     assert np.abs(found["age_conv3"] - theirs["age_conv3"]).max() < 0.03  # three years
 

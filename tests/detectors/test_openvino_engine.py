@@ -151,6 +151,27 @@ def test_a_network_that_changes_while_it_is_in_use_is_not_mixed_with_what_it_was
         engine.run(pictures((32, 8)))
 
 
+SIGNALLED = """
+import faulthandler, os, signal, sys, threading
+from pathlib import Path
+from watchline.detectors.opening import open_engine
+faulthandler.enable()  # handlers then run on a stack of their own, as they do in the daemon's children
+engines = [open_engine(Path(sys.argv[1]), "openvino") for _ in range(2)]
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+
+
+def test_a_signal_is_handled_after_a_network_was_let_go_in_another_thread(openvino: ModuleType, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", DYNAMIC)
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, str(path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\nalive\n"), done.stderr[-2000:]
+
+
 def test_running_an_onnx_network_loads_neither_onnx_nor_onnx_runtime(openvino: ModuleType, tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", DYNAMIC)
     vet(path, tmp_path)

@@ -13,6 +13,7 @@ from tests.kit.daemon import DaemonProcess
 from tests.kit.prometheus_server import PrometheusServer
 from tests.kit.recordings import Record, Scene
 from tests.kit.rtsp_server import RtspServer
+from tests.pipeline.reid_models import write_tiny_embedder
 from tests.pipeline.test_dashboards import FILL, HASTE, all_queries
 from watchline.pipeline.dashboards.alerts import JOB, alerts, rule_file
 
@@ -40,6 +41,7 @@ def test_every_panel_finds_data_and_alerts_fire_and_clear_with_a_camera(
         site = {
             "models": {"people": {"model": str(tiny), "device": "cpu", "workers": 1}},
             "cameras": [{"id": "gate", "url": server.url("/gate")}, {"id": "dock", "url": other.url("/dock")}],
+            "sightings": {"model": str(write_tiny_embedder(tmp_path / "body.onnx")), "part_s": 5},
         }
         with DaemonProcess(tmp_path, site) as daemon:
             target = daemon.url.removeprefix("http://")
