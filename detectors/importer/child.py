@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib  # before memory is bounded: where its library cannot be mapped, each hash that lacks is logged at length
 import json
 import sys
 from dataclasses import asdict, replace
@@ -36,8 +37,6 @@ def main(text: str, bounds: str) -> int:
 
 def _convert(job: Job) -> str:
     """Writes the ONNX of `job` and returns the SHA-256 of what was written."""
-    import hashlib
-
     from watchline.detectors.importer.description import hash_model, is_ir
 
     source, size = Path(job["source"]), (job["size"][0], job["size"][1]) if job["size"] else None
