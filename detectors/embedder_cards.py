@@ -52,6 +52,7 @@ EMBEDDERS: Final[Mapping[str, _Feeding]] = MappingProxyType(
 
 _OSNET: Final = ("conv2.0.gate.fc1.weight", "conv2.0.conv2a.conv1.weight")
 _OSNET_AIN: Final = ("conv2.0.gate.fc1.weight", "conv2.0.conv2.0.layers.0.conv1.weight")
+_OSNET_GATES: Final = 24  # four in each of its six blocks, in all widths
 _MOBILEFACENET: Final = ("/dw_conv/depthwise/Conv", "/gdconv/depthwise/Conv")
 
 
@@ -105,6 +106,19 @@ def family_of_onnx(path: Path) -> str:
             return "mobilefacenet"
     is_sface = (outline.inputs, outline.outputs) == (("data",), ("fc1",))
     return "sface" if is_sface and first == ["Sub", "Mul"] else ""
+
+
+def built_like(path: Path) -> str:
+    """Returns which of the `EMBEDDERS` a network without such names is built like; "" for none.
+
+    A hint for its user, and no answer: in which order it wants colours, nobody can see in it.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    outline = read_outline(path)
+    gates = sum(node.operation == "Sigmoid" for node in outline.nodes)
+    return "osnet" if gates == _OSNET_GATES and _first_steps(outline) == ["Conv"] else ""
 
 
 def family_of_outputs(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
 from watchline.pipeline.cropping import Box, cut, read_picture
-from watchline.pipeline.picture_lists import is_video
+from watchline.pipeline.picture_lists import FEATURES_SUFFIX, LIST_SUFFIXES, is_video
 from watchline.pipeline.templating import picture
 from watchline.pipeline.view import jpeg_of
 from watchline.reid.cutting import shrunk
@@ -23,6 +25,13 @@ from watchline.streams.opening import open_source
 _HEIGHT_PX: Final = 224  # at most, as stored
 _WIDTH_PX: Final = 168
 _SAME_TIME_S: Final = 1e-3
+
+
+class Missing(StrEnum):
+    """Why a picture cannot be shown."""
+
+    GONE = "picture not there"
+    OUTSIDE = "picture not shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +49,80 @@ class Wanted:
     time_s: float
 
 
-def wanted(features: FeatureSet, row: int, folder: Path) -> Wanted | None:
-    """Returns what to look for; None where the row names no file that is there.
+class Grounds:
+    """Where pictures may be taken from. What a file of features names may be any file of this machine.
+
+    Args:
+        folders: with all below them; files are good, too.
+        beside: folder from which names may be meant, as they may be from each of `folders`, and from here.
+    """
+
+    def __init__(self, folders: Iterable[Path], beside: Path) -> None:
+        given = [_absolute(path) for path in folders]
+        self._real = tuple(path.resolve() for path in given)
+        self._all = (*self._real, *given)
+        self._bases = dict.fromkeys((Path.cwd(), beside, *given))
+
+    @classmethod
+    def of(cls, spec: str, folders: Iterable[Path]) -> Self:
+        """Returns the grounds of an input.
+
+        A folder, a picture and a video are named by the user and so may be shown; so may what lies in the folder of a
+        list. A file of features opens nothing: where it lies, such as among downloads, others lie that it may name.
+
+        Args:
+            spec: the input.
+            folders: that the user opened.
+        """
+        path = Path(spec)
+        suffix = path.suffix.lower()
+        is_list = suffix in LIST_SUFFIXES and not path.is_dir()
+        own = [] if suffix == FEATURES_SUFFIX else [path.parent if is_list else path]
+        return cls([*own, *folders], path.parent)
+
+    def find(self, named: str) -> Path | Missing:
+        """Returns the file that a name means. What lies outside is not even looked for: nobody is to learn of it.
+
+        A link is judged by where it leads.
+        """
+        if not named:
+            return Missing.GONE
+        why = Missing.OUTSIDE
+        for base in self._bases:
+            path = _absolute(base / named)
+            if not _within(path, self._all):
+                continue
+            try:
+                real = path.resolve()
+                if not _within(real, self._real):
+                    continue
+                if real.is_file():
+                    return real
+            except (OSError, ValueError, RuntimeError):  # no name of a file, or links that go round in a circle
+                pass
+            why = Missing.GONE
+        return why
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - takes ".." away without asking the disk
+
+
+def _within(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def wanted(features: FeatureSet, row: int, grounds: Grounds) -> Wanted | Missing:
+    """Returns what to look for, or why there is nothing to show.
 
     Args:
         features: where the row is.
         row: of the picture.
-        folder: of the file of features, from which its names may be meant.
+        grounds: where its file may lie.
     """
-    named = str(features.file[row])
-    if not named or "\0" in named:
-        return None
-    try:
-        path = next((path for path in (Path(named), folder / named) if path.is_file()), None)
-    except OSError:  # a name too long to be one
-        return None
-    if path is None:
-        return None
+    path = grounds.find(str(features.file[row]))
+    if isinstance(path, Missing):
+        return path
     left, top, right, bottom = (float(side) for side in features.box[row])
     box = None if np.isnan(features.box[row]).any() else (left, top, right, bottom)
     return Wanted(path, box, float(features.time_s[row]))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from watchline.pipeline.annotate import clock_text
-from watchline.pipeline.contact_pictures import Wanted, find_pictures, wanted
+from watchline.pipeline.contact_pictures import Grounds, Missing, Wanted, find_pictures, wanted
 from watchline.pipeline.identifying import Ranking, Subjects, ranking_record
+from watchline.pipeline.model import label_of
 from watchline.pipeline.templating import render
 from watchline.reid.embeddings import EmbeddingModel
 
@@ -22,13 +22,13 @@ class Side:
 
     Attributes:
         subjects: what there is.
-        spec: as the user named it.
-        folder: from which names of files in it may be meant.
+        name: as the page calls it.
+        grounds: where its pictures may be taken from.
     """
 
     subjects: Subjects
-    spec: str
-    folder: Path
+    name: str
+    grounds: Grounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,30 @@ class _Card:
 
     Attributes:
         known: what is known of it; see `identifying.record_of`.
-        label: which file it is, short.
-        image: data URI; "" where the picture is not there.
+        label: which file it is, without the folders of this machine.
+        image: data URI, or why there is none.
         time: as a clock shows it; "" where nobody says.
     """
 
     known: dict[str, Any]
     label: str
-    image: str
+    image: str | Missing
     time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The page.
+
+    Attributes:
+        html: the page; it needs nothing but itself, and every text in it is escaped.
+        outside: names of the files that it may not show pictures of, each once.
+        hidden: pictures that are not shown for that.
+    """
+
+    html: str
+    outside: tuple[str, ...]
+    hidden: int
 
 
 def render_sheet(
@@ -54,8 +69,8 @@ def render_sheet(
     rankings: Sequence[Ranking],
     model: EmbeddingModel,
     on_progress: Callable[[int], None] = lambda _found: None,
-) -> str:
-    """Returns the page as HTML; it needs nothing but itself, and every text in it is escaped.
+) -> Sheet:
+    """Returns the page.
 
     Args:
         gallery: what was searched.
@@ -66,23 +81,26 @@ def render_sheet(
     """
     shown = _shown(rankings)
     sources = [_sources(gallery, query, ranking) for ranking in shown]
-    found = find_pictures((each for row in sources for each in row if each is not None), on_progress)
+    found = find_pictures((each for row in sources for each in row if isinstance(each, Wanted)), on_progress)
     rows = []
     for ranking, asked in zip(shown, sources, strict=True):
         record = ranking_record(gallery.subjects, query.subjects, ranking)
         known = (record["query"], *record["results"])
-        images = (found.get(each, "") if each else "" for each in asked)
+        images = (found.get(each, Missing.GONE) if isinstance(each, Wanted) else each for each in asked)
         rows.append([_card(about, image) for about, image in zip(known, images, strict=True)])
-    return render(
+    cards = [card for row in rows for card in row]
+    outside = [card.known["file"] for card in cards if card.image is Missing.OUTSIDE]
+    html = render(
         "contact.html.j2",
         gallery=gallery,
         query=query,
         rows=rows,
         hidden=len(rankings) - len(shown),
-        missing=sum(not card.image for row in rows for card in row),
+        missing=sum(card.image is Missing.GONE for card in cards),
+        outside=len(outside),
         model=model,
-        model_label=Path(model.name).name or model.name,
     )
+    return Sheet(html, tuple(dict.fromkeys(outside)), len(outside))
 
 
 def picture_count(rankings: Sequence[Ranking]) -> int:
@@ -101,13 +119,16 @@ def _shown(rankings: Sequence[Ranking]) -> list[Ranking]:
     return shown
 
 
-def _sources(gallery: Side, query: Side, ranking: Ranking) -> list[Wanted | None]:
-    """Returns where the picture of the query is to be found, then those of its answers."""
-    answers = (wanted(gallery.subjects.features, match.row, gallery.folder) for match in ranking.matches)
-    return [wanted(query.subjects.features, ranking.row, query.folder), *answers]
+def _sources(gallery: Side, query: Side, ranking: Ranking) -> list[Wanted | Missing]:
+    """Returns where the picture of the query is to be found, then those of its answers; or why they are not."""
+    answers = (wanted(gallery.subjects.features, match.row, gallery.grounds) for match in ranking.matches)
+    return [wanted(query.subjects.features, ranking.row, query.grounds), *answers]
 
 
-def _card(known: dict[str, Any], image: str) -> _Card:
+def _card(known: dict[str, Any], image: str | Missing) -> _Card:
     named = known["file"] or known["name"]
-    label = Path(named).name or named or "not known"
-    return _Card(known, label, image, "" if known["time_s"] is None else clock_text(known["time_s"]))
+    return _Card(known, label_of(named) or "not known", image, _time_text(known["time_s"]))
+
+
+def _time_text(time_s: float | None) -> str:
+    return "" if time_s is None else clock_text(time_s)

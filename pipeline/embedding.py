@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from watchline.detectors.added import added, find
 from watchline.detectors.card import ModelCard
-from watchline.detectors.catalog import Entry
-from watchline.detectors.embedder_cards import EMBEDDERS, family_of_onnx, family_of_outputs
+from watchline.detectors.catalog import Catalog, Entry
+from watchline.detectors.embedder_cards import EMBEDDERS, built_like, family_of_onnx, family_of_outputs
 from watchline.detectors.gpu import has_provider
 from watchline.detectors.importer.description import hash_model, is_ir
 from watchline.detectors.importer.ir import Ir
 from watchline.detectors.onnx_header import read_header
 from watchline.detectors.opening import open_engine
-from watchline.pipeline.model import find_model, imports, network_of
+from watchline.pipeline.model import find_model, imports, label_of, network_of
 from watchline.reid.embedder import Embedder, expect_same
 from watchline.reid.embeddings import EmbeddingModel, Kind
 from watchline.streams.errors import ModelError, UsageError
@@ -65,12 +67,31 @@ def open_embedder(
     engine = open_engine(network, _devices(device, network), told or _family(name, network, kind))
     if engine.card.task != "embed":
         raise _finds(name, kind)
-    embedder = Embedder(engine, name, sha256)
+    embedder = Embedder(engine, label_of(name), sha256)
     if embedder.model.kind is not kind:
         raise UsageError(f"{name}: describes a {embedder.model.kind}; {_advice(kind)}")
     if expected:
         expect_same(embedder.model, expected, expected_by)
     return embedder
+
+
+def known_as(model: EmbeddingModel, cache: Path) -> str:
+    """Returns the name, of the catalog or of an added model, under which the file that made vectors can be had here.
+
+    By its SHA-256 alone: what vectors say of their model's name, anybody may have written.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = [*(entry.name for entry in Catalog.load()), *added(cache)]
+    for name in names:
+        with suppress(ModelError):  # what spoils the manifest of one says nothing of the others
+            if find(name, cache).sha256 == model.sha256:
+                return name
+    raise UsageError(
+        f"vectors of {model.name} (sha256 {model.sha256[:12]}), and no model known here is that file; give it with "
+        "--model FILE, or extract them again by one that is"
+    )
 
 
 def _describing(entry: Entry, kind: Kind) -> Entry:
@@ -104,6 +125,7 @@ def _family(name: str, network: Path, kind: Kind) -> str:
         UsageError: it gives no vectors.
         ModelError: it does, but how it is to be fed, nothing tells.
     """
+    alike = ""
     if is_ir(network):
         shapes = Ir(network).outputs()
         family = family_of_outputs(shapes)
@@ -113,6 +135,7 @@ def _family(name: str, network: Path, kind: Kind) -> str:
             return ""
         shapes = {value.name: value.shape for value in header.outputs}
         family = family_of_onnx(network)
+        alike = built_like(network)
     if family:
         return family
     if [len(shape) for shape in shapes.values()] != [2]:
@@ -120,4 +143,5 @@ def _family(name: str, network: Path, kind: Kind) -> str:
     raise ModelError(
         f"{name}: gives a vector a picture, and nothing says how it is fed; add it with what it is, "
         f"`watchline models add FILE --name NAME --family` {', '.join(EMBEDDERS)}"
+        f"{f' (it is built like {alike})' * bool(alike)}"
     )

@@ -6,17 +6,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from watchline.pipeline.files import write_whole, writing
 from watchline.pipeline.manifests import MANIFEST, ExportedFile, Manifest, read_manifest
+from watchline.pipeline.model import label_of
 from watchline.pipeline.sheets import Card, card_of, pages, render_sheet, render_track
 from watchline.pipeline.sighting_records import crop_file, track_record
-from watchline.pipeline.store.asking import told, utc_text
+from watchline.pipeline.store.asking import LIVE, told, utc_text
 from watchline.pipeline.store.reading import WholeTrack, describers, tracks_of, whole
 from watchline.pipeline.store.seam import Selection, SightingStore
+from watchline.pipeline.store.sighting import Provenance
 from watchline.streams.errors import UsageError
 
 SHEET: Final = "sheet.html"
@@ -122,7 +124,7 @@ def export_track(track: WholeTrack, store: str, out: Path, made_at: float) -> No
     selection = Selection(track=(track.summary.camera, track.summary.track_id))
     writer = _Writer(Origin(store, selection, made_at), out, is_folder=False, crops=False)
     try:
-        writer.write(out, render_track(track, store).encode("utf-8", "backslashreplace"), track.summary.ids)
+        writer.write(out, render_track(_outside(track), store).encode("utf-8", "backslashreplace"), track.summary.ids)
     finally:
         writer.finish()
 
@@ -168,7 +170,7 @@ class _Writer:
         page = render_sheet(
             cards,
             self._origin.store,
-            told(self._origin.selection),
+            _told(self._origin.selection),
             utc_text(self._origin.made_at),
             number,
             newer=_page(first, number - 1).name if number > 1 else "",
@@ -213,7 +215,7 @@ class _Writer:
             return
         path = manifest_of(self._out, self._is_folder)
         made = utc_text(self._origin.made_at)
-        manifest = Manifest(self._origin.store, told(self._origin.selection), made, tuple(self._files.values()))
+        manifest = Manifest(self._origin.store, _told(self._origin.selection), made, tuple(self._files.values()))
         write_whole(path, manifest.to_json())
         self.done.files.append(path)
 
@@ -275,7 +277,24 @@ def _wholes(store: SightingStore, selection: Selection, done: Exported) -> Itera
             done.gone += 1
             continue
         done.tracks += 1
-        yield track
+        yield _outside(track)
+
+
+def _told(selection: Selection) -> str:
+    return told(replace(selection, source=label_of(selection.source)))
+
+
+def _outside(track: WholeTrack) -> WholeTrack:
+    """Returns a track as it leaves this machine: its files by their names alone."""
+
+    def named(made_by: Provenance) -> Provenance:
+        source = label_of(made_by.source)
+        if source == LIVE != made_by.source:  # a file of that name, and no camera
+            source = f"./{source}"
+        return replace(made_by, source=source, detector=label_of(made_by.detector))
+
+    parts = tuple(replace(part, provenance=named(part.provenance)) for part in track.parts)
+    return WholeTrack(replace(track.summary, provenance=named(track.summary.provenance)), parts)
 
 
 def _page(first: Path, number: int) -> Path:

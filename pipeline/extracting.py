@@ -123,6 +123,7 @@ class _Described:
     rows: list[Row]
     vectors: F32
     problems: list[str]
+    small: int
 
 
 def extract_stills(
@@ -135,7 +136,7 @@ def extract_stills(
     query: bool = False,
     workers: int = 1,
     on_progress: Callable[[int], None] = lambda _done: None,
-) -> None:
+) -> int:
     """Describes pictures, several at a time; the result is in their order, whatever `workers` is.
 
     Args:
@@ -148,17 +149,22 @@ def extract_stills(
         workers: threads.
         on_progress: called with the number of pictures that were looked at so far.
 
+    Returns:
+        How many are smaller than a picture of a track may be.
+
     Raises:
         UsageError: more than a file may hold.
         ModelError: the network failed.
     """
-    done = 0
+    done = small = 0
     for described in _in_order(stills, embedder, stop, query, workers):
         found.add(described.rows, described.vectors)
         for line in described.problems:
             problems.add(line)
         done += described.asked
+        small += described.small
         on_progress(done)
+    return small
 
 
 def _in_order(
@@ -184,6 +190,7 @@ def _describe(stills: Sequence[Still], embedder: BodyEmbedder, stop: threading.E
     rows: list[Row] = []
     vectors = [embedder.embed([])]
     crops: list[U8] = []
+    small, least = 0, Gate()
     reader = _Reader()
     for still in stills:
         if stop.is_set():
@@ -192,12 +199,13 @@ def _describe(stills: Sequence[Still], embedder: BodyEmbedder, stop: threading.E
         if crop is None:
             continue
         crops.append(crop)
+        small += crop.shape[0] < least.least_height_px or crop.shape[1] < least.least_width_px
         rows.append(_row(still, crop, query))
         if sum(crop.nbytes for crop in crops) > _CHUNK_BYTES:
             vectors.append(embedder.embed(crops))
             crops = []
     vectors.append(embedder.embed(crops))
-    return _Described(len(stills), rows, np.concatenate(vectors), reader.problems)
+    return _Described(len(stills), rows, np.concatenate(vectors), reader.problems, small)
 
 
 def _row(still: Still, crop: U8, query: bool) -> Row:

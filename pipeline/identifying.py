@@ -118,7 +118,7 @@ def _keys(features: FeatureSet) -> Iterator[tuple[object, ...]]:
             place = (-1.0 if math.isnan(value) else value for value in (*box, time_s))
             yield "picture", file, *place
         else:
-            yield "row", id(features), row
+            yield "row", features, row  # itself, not its id: that of one that is gone may be given anew
 
 
 def rank(gallery: Subjects, query: Subjects, top: int) -> list[Ranking]:

@@ -21,7 +21,7 @@ class Model:
     """A model that is here.
 
     Attributes:
-        name: as the user said it.
+        name: as `label_of` has it.
         sha256: of the checkpoint, ONNX or OpenVINO network that was named or fetched.
         onnx: what the engine runs: that file itself, or what was imported from it.
     """
@@ -56,6 +56,8 @@ def find_model(name: str, cache: Path, obtain: Callable[[Entry], Path], *, detec
     if path.is_file():
         return ModelFile(path, Manifest())
     if path.suffix or path.name != name:  # names of the catalog have neither dot nor folder
+        if path.is_dir():
+            raise ModelError(f"{name}: is a folder; give a model file in it")
         raise ModelError(f"no such file: {name}; give a model file, or a name that `watchline models list` shows")
     entry = added.find(name, cache)
     if entry.kind is not Kind.MODEL:
@@ -63,6 +65,15 @@ def find_model(name: str, cache: Path, obtain: Callable[[Entry], Path], *, detec
     if detects and entry.task == "embed":
         raise UsageError(f"{name} compares pictures and finds nothing in them; name a model that does, such as yolov8n")
     return ModelFile(obtain(entry), entry.said)
+
+
+def label_of(name: str) -> str:
+    """Returns what a file is called in all that may be passed on: the folders of this machine are nobody's business.
+
+    >>> label_of("yolov8n"), label_of("/home/jane/models/gate.onnx")
+    ('yolov8n', 'gate.onnx')
+    """
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def imports(cache: Path) -> Path:
@@ -84,7 +95,7 @@ def load_model(name: str, cache: Path, obtain: Callable[[Entry], Path]) -> Model
         OutputError: the cache cannot be written.
     """
     found = find_model(name, cache, obtain, detects=True)
-    return Model(name, hash_model(found.path), network_of(found, imports(cache)))
+    return Model(label_of(name), hash_model(found.path), network_of(found, imports(cache)))
 
 
 def network_of(file: ModelFile, cache: Path) -> Path:

@@ -12,6 +12,11 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
+PICTURE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})  # what files of these are called
+# Pictures that nothing here reads. A folder of them is told, and not taken for one without pictures.
+UNREAD_SUFFIXES: Final = frozenset({".avif", ".gif", ".heic", ".heif", ".jp2", ".tif", ".tiff"})
+
+_NO_PICTURE: Final = "is no JPEG, PNG, WebP or BMP picture"
 _NO_END: Final = "is cut off: its end is missing"
 _DAMAGED: Final = "has a damaged header"
 _MOST_PARTS: Final = 100_000  # markers of a JPEG, chunks of a PNG: more is no picture but a burden
@@ -48,7 +53,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
             if width < 1 or height < 1:
                 raise ValueError(f"{_DAMAGED}: it says {width}x{height} pixels")
             return width, height
-    raise ValueError("is no JPEG, PNG, WebP or BMP picture")
+    raise ValueError(_NO_PICTURE)
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
@@ -102,7 +107,7 @@ def _png(data: bytes) -> tuple[int, int]:
 def _webp(data: bytes) -> tuple[int, int]:
     length, form, kind = struct.unpack_from("<4xI4s4s", data)
     if form != b"WEBP":
-        raise ValueError("is no JPEG, PNG, WebP or BMP picture")
+        raise ValueError(_NO_PICTURE)
     if kind == b"VP8X":
         low = struct.unpack_from("<3B3B", data, 24)
         size = 1 + low[0] + (low[1] << 8) + (low[2] << 16), 1 + low[3] + (low[4] << 8) + (low[5] << 16)

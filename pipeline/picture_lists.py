@@ -7,17 +7,20 @@ import io
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from watchline.pipeline.cropping import Box
+from watchline.pipeline.picture_headers import PICTURE_SUFFIXES, UNREAD_SUFFIXES
 from watchline.reid.features import JUNK, LONGEST_TEXT, UNKNOWN, market_name
 from watchline.streams.errors import StreamError, UsageError
-from watchline.streams.images import IMAGE_SUFFIXES, MAX_FILE_BYTES, only_images
+from watchline.streams.images import MAX_FILE_BYTES, only_images
 
 LIST_SUFFIXES: Final = (".csv", ".json")
+FEATURES_SUFFIX: Final = ".npz"
 MOST_PICTURES: Final = 1_000_000
 
 _BOX: Final = ("x1", "y1", "x2", "y2")
@@ -50,10 +53,10 @@ class Still:
 def is_video(spec: str) -> bool:
     """Returns whether an input is none of those that name pictures one by one, and so a video."""
     path = Path(spec)
-    return not path.is_dir() and path.suffix.lower() not in (*LIST_SUFFIXES, *IMAGE_SUFFIXES)
+    return not path.is_dir() and path.suffix.lower() not in {*LIST_SUFFIXES, *PICTURE_SUFFIXES, *UNREAD_SUFFIXES}
 
 
-def stills_of(spec: str, say: Callable[[str], None]) -> list[Still]:
+def stills_of(spec: str, say: Callable[[str], None], problem: Callable[[str], None]) -> list[Still]:
     """Returns the pictures that an input names, those of a folder in natural order.
 
     Names in the Market-1501 form say person and camera; columns of a list go before that.
@@ -61,6 +64,7 @@ def stills_of(spec: str, say: Callable[[str], None]) -> list[Still]:
     Args:
         spec: a picture, a folder, or a list.
         say: told what a user should know and can live with.
+        problem: told of pictures that are left out.
 
     Raises:
         StreamError: there is nothing of the kind, or a list that makes no sense; says which line.
@@ -69,7 +73,7 @@ def stills_of(spec: str, say: Callable[[str], None]) -> list[Still]:
     path = Path(spec)
     try:
         if path.is_dir():
-            return _in_folder(path)
+            return _in_folder(path, problem)
         if path.suffix.lower() in LIST_SUFFIXES:
             return _in_list(path, say)
         path.stat()
@@ -84,16 +88,24 @@ def _named(path: Path, name: str) -> Still:
     return Still(path, name, person_id=told[0], camera=told[1]) if told else Still(path, name)
 
 
-def _in_folder(folder: Path) -> list[Still]:
+def _in_folder(folder: Path, problem: Callable[[str], None]) -> list[Still]:
     found: list[Path] = []
     for at, folders, names in os.walk(folder, onerror=_refuse):
         folders.sort()
         found += (Path(at, name) for name in names)
         _bound(folder, len(found))
-    images = only_images(found)
+    images = [path for path in only_images(found) if path.suffix.lower() in PICTURE_SUFFIXES]
+    shown = (path.suffix.lower() for path in found if not path.name.startswith("."))
+    unread = Counter(suffix for suffix in shown if suffix in UNREAD_SUFFIXES)
+    left_out = ", ".join(f"{count} {suffix}" for suffix, count in sorted(unread.items()))
     if not images:
-        kinds = ", ".join(sorted(suffix.lstrip(".") for suffix in IMAGE_SUFFIXES))
-        raise StreamError(f"{folder}: the folder holds no picture ({kinds}); name one that does, a list or a video")
+        kinds = ", ".join(sorted(suffix.lstrip(".") for suffix in PICTURE_SUFFIXES))
+        told = f"{folder}: the folder holds no picture ({kinds})"
+        if unread:
+            raise StreamError(f"{told}, but {left_out}, which are not read here; save them as JPEG or PNG")
+        raise StreamError(f"{told}; name one that does, a list or a video")
+    if unread:
+        problem(f"{folder}: left out, for they are not read here: {left_out}; save them as JPEG or PNG")
     return [_named(path, str(path.relative_to(folder))) for path in images]
 
 
@@ -113,6 +125,8 @@ def _in_list(path: Path, say: Callable[[str], None]) -> list[Still]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise StreamError(f"{path}: no text (byte {error.start}); want a list in CSV or JSON, in UTF-8") from error
+    if not text.strip():
+        raise StreamError(f"{path}: is empty; want a list in CSV, its first line {','.join(_COLUMNS)}, or in JSON")
     rows = _json_rows(path, text) if path.suffix.lower() == ".json" else _csv_rows(path, text)
     stills, unused = [], set[str]()
     for where, row in rows:
@@ -128,12 +142,15 @@ def _in_list(path: Path, say: Callable[[str], None]) -> list[Still]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    head = text.partition("\n")[0]
+    between = max(",;\t", key=head.count)  # spreadsheets write semicolons where the comma is part of numbers
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=between)
     try:
         names = [name.strip() for name in next(reader, [])]
         if "path" not in names or len(set(names)) < len(names):
             shown = ",".join(names)[:80]
-            raise StreamError(f"{path}: line 1: {shown!r}: want the names of columns, each once, with path among them")
+            known = ", ".join(_COLUMNS[1:])
+            raise StreamError(f"{path}: line 1: {shown!r}: want names of columns, each once: path, and of {known}")
         for values in reader:
             if any(value.strip() for value in values):
                 if len(values) != len(names):
@@ -161,7 +178,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, object
 
 def _still(folder: Path, row: Mapping[str, object], where: str) -> Still:
     named = row.get("path")
-    if not isinstance(named, str) or not named.strip() or "\0" in named:
+    if not isinstance(named, str) or not named.strip() or not _is_file_name(named):
         raise StreamError(f"{where}: path is {_shown(named)}; want the name of a picture's file")
     sides = [_number(row, name, where) for name in _BOX]
     given = [side for side in sides if side is not None]
@@ -200,6 +217,13 @@ def _number(row: Mapping[str, object], name: str, where: str) -> float | None:
     if not math.isfinite(number):
         raise StreamError(f"{where}: {name} is {_shown(value)}; want a number")
     return number
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half a letter, as JSON can say
+        return False
 
 
 def _shown(value: object) -> str:

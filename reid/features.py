@@ -4,7 +4,10 @@ A file is a NumPy archive (.npz) that `numpy.load` opens too, without pickles. E
 
     about      one JSON text: form, version, and the model (name, sha256, kind, dimension)
     vectors    (N, D) float32
-    names, file, camera, box, time_s, track_id, quality, person_id, query: as in `FeatureSet`
+    box, time_s, track_id, quality, person_id, query: as in `FeatureSet`
+    names, file, camera    (N,) int32, numbers of texts
+    text       (B,) uint8, all texts, each once, one after the other in UTF-8
+    text_ends  (T,) int64, where in `text` each one ends
 
 Archives of the Market-1501 form are read as well: `qf` and `gf` are features of queries and gallery as the network
 gave them, `qn` and `gn` the names of their pictures (`market_name` takes them apart).
@@ -15,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,17 +31,18 @@ from numpy.typing import NDArray
 from watchline.detectors.boxes import F32, expect
 from watchline.detectors.detections import I32
 from watchline.reid.embeddings import EmbeddingModel, Kind
-from watchline.reid.npz import MOST_BYTES, Archive, Damage
+from watchline.reid.npz import MOST_BYTES, Archive, Damage, text_memory
 from watchline.streams.errors import OutputError, StreamError
 
-Text: TypeAlias = NDArray[np.str_]
+Text: TypeAlias = NDArray[np.object_]  # of str: NumPy's own text takes for each as much as the longest
 Flags: TypeAlias = NDArray[np.bool_]
 
 DISTRACTOR: Final = 0  # person_id: none of the people that are asked for
 JUNK: Final = -1  # person_id: a picture that counts neither for nor against; left out
 UNKNOWN: Final = -2  # person_id: nobody said who it is; left out likewise
 
-_FORM, _VERSION = "watchline-features", 1
+_FORM, _VERSION = "watchline-features", 2
+_TEXTS: Final = ("names", "file", "camera")
 _MARKET_FORM: Final = ("qf", "qn", "gf", "gn")
 _MARKET_NAME = re.compile(r"(?P<person>-?\d{1,9})_(?P<recording>(?P<camera>c\d{1,4})s\d{1,6})_")
 LONGEST_TEXT: Final = 4096  # characters: as long as a path may be
@@ -80,9 +85,9 @@ class FeatureSet:
     def __post_init__(self) -> None:
         n = len(self.vectors)
         expect("vectors", self.vectors, np.float32, (n, self.model.dimension))
-        for name in ("names", "file", "camera"):
+        for name in _TEXTS:
             text = getattr(self, name)
-            if text.dtype.kind != "U" or text.shape != (n,):
+            if text.dtype.kind != "O" or text.shape != (n,) or not all(isinstance(each, str) for each in text):
                 raise ValueError(f"{name}: want text ({n},), got {text.dtype} {text.shape}")
         expect("box", self.box, np.float32, (n, 4))
         expect("time_s", self.time_s, np.float64, (n,))
@@ -103,9 +108,9 @@ class FeatureSet:
         vectors: F32,
         model: EmbeddingModel,
         *,
-        names: list[str] | Text | None = None,
-        file: list[str] | Text | None = None,
-        camera: list[str] | Text | None = None,
+        names: Sequence[str] | Text | None = None,
+        file: Sequence[str] | Text | None = None,
+        camera: Sequence[str] | Text | None = None,
         box: F32 | None = None,
         time_s: NDArray[np.float64] | None = None,
         track_id: NDArray[np.int64] | None = None,
@@ -116,8 +121,8 @@ class FeatureSet:
         """Returns a set in which every column that is not given says "not known"; `query` is False."""
         n = len(vectors)
 
-        def texts(given: list[str] | Text | None) -> Text:
-            return np.zeros(n, "U1") if given is None else np.array(given, dtype=np.str_)
+        def texts(given: Sequence[str] | Text | None) -> Text:
+            return np.full(n, "", object) if given is None else np.array(given, dtype=object)
 
         return cls(
             vectors,
@@ -172,13 +177,15 @@ def write_features(path: Path, features: FeatureSet) -> None:
     Raises:
         OutputError: the system refuses, or a text is too long; what was there before stays.
     """
-    for name in ("names", "file", "camera"):
-        longest = getattr(features, name).dtype.itemsize // 4
+    for name in _TEXTS:
+        longest = max(map(len, getattr(features, name)), default=0)
         if longest > LONGEST_TEXT:
             raise OutputError(f"{path}: a {name} of {longest} characters is too long; want {LONGEST_TEXT} at most")
     about = json.dumps({"form": _FORM, "version": _VERSION, "model": asdict(features.model)})
-    members = {"about": np.array(about), **{name: getattr(features, name) for name in _COLUMNS}}
+    plain = {name: getattr(features, name) for name in _COLUMNS if name not in _TEXTS}
+    members = {"about": np.array(about), **plain, **_numbered(features)}
     size = sum(column.nbytes for column in members.values())
+    size += text_memory(len(members["text_ends"]), len(members["text"]), len(_TEXTS) * len(features))
     if size > MOST_BYTES or len(about) > LONGEST_TEXT:
         what = "the model's name" if len(about) > LONGEST_TEXT else f"{size >> 20} MiB of features"
         raise OutputError(f"{path}: {what} would be too much to be read again; write several files")
@@ -200,8 +207,20 @@ def write_features(path: Path, features: FeatureSet) -> None:
         ) from error
 
 
+def _numbered(features: FeatureSet) -> dict[str, NDArray[np.generic]]:
+    """Returns all texts, each once, and the columns of texts as numbers of these: a path may be that of all rows."""
+    numbers: dict[str, int] = {}
+    columns = {
+        name: np.array([numbers.setdefault(text, len(numbers)) for text in getattr(features, name)], np.int32)
+        for name in _TEXTS
+    }
+    parts = [text.encode("utf-8", "surrogatepass") for text in numbers]  # names of files need be no UTF-8
+    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    return {**columns, "text": np.frombuffer(b"".join(parts), np.uint8), "text_ends": ends}
+
+
 def _add(archive: ZipFile, name: str, column: NDArray[np.generic]) -> None:
-    # Vectors do not shrink; text, of which NumPy stores every one at full width, shrinks a hundredfold.
+    # Vectors do not shrink; names and numbers, which are much alike, do.
     archive.compression = ZIP_STORED if name == "vectors" else ZIP_DEFLATED
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array(member, np.asarray(column, order="C"), version=(1, 0), allow_pickle=False)
@@ -249,12 +268,13 @@ def _read_own(archive: Archive) -> FeatureSet:
     _refuse_wide(vectors)
     if vectors.shape[1] != model.dimension:
         raise Damage(f"damaged: vectors of {vectors.shape[1]} numbers, its model makes {model.dimension}")
-    n = len(vectors)
+    n, texts = len(vectors), archive.texts("text", "text_ends", LONGEST_TEXT)
+    names, file, camera = (archive.chosen(name, n, texts) for name in _TEXTS)
     return FeatureSet(
         vectors,
-        names=archive.text("names", (n,), LONGEST_TEXT),
-        file=archive.text("file", (n,), LONGEST_TEXT),
-        camera=archive.text("camera", (n,), LONGEST_TEXT),
+        names=names,
+        file=file,
+        camera=camera,
         box=archive.numbers("box", (n, 4), np.float32),
         time_s=archive.numbers("time_s", (n,), np.float64),
         track_id=archive.numbers("track_id", (n,), np.int64),

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 MOST_BYTES: Final = 4 << 30  # bytes: two million vectors of 512
 
+_TEXT_BYTES: Final = 96  # of memory, beside its characters
+_POINTER_BYTES: Final = 8
+
 _MOST_MEMBERS: Final = 64
 _LONGEST_HEADER: Final = 4096
 _BLOCK: Final = 1 << 20  # bytes read at once
@@ -78,7 +81,7 @@ class Archive:
         Raises:
             Damage: it is missing, damaged, of another shape, or its numbers do not fit `dtype`.
         """
-        stored = self._read(name, shape, {"f": "f", "i": "iu", "b": "b"}[np.dtype(dtype).kind], 8)
+        stored = self._read(name, shape, {"f": "f", "i": "iu", "u": "iu", "b": "b"}[np.dtype(dtype).kind], 8)
         if stored.dtype.kind in "iu" and stored.size:
             low, high = np.iinfo(np.dtype(dtype)).min, np.iinfo(np.dtype(dtype)).max
             if int(stored.min()) < low or int(stored.max()) > high:
@@ -101,6 +104,44 @@ class Archive:
         if codes.size and int(codes.max()) > 0x10FFFF:  # reading such a text would be an error much later
             raise Damage(f"damaged: {name} holds no text")
         return stored
+
+    def texts(self, name: str, ends_name: str, longest: int) -> NDArray[np.object_]:
+        """Returns (T,) str: texts of `longest` characters at most, stored one after the other in UTF-8.
+
+        Args:
+            name: of the member that holds them, bytes.
+            ends_name: of the member that says where in these each text ends.
+            longest: characters.
+
+        Raises:
+            Damage: a member is missing or damaged, or what they hold is no such text.
+        """
+        data, ends = self.numbers(name, (-1,), np.uint8), self.numbers(ends_name, (-1,), np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+        if (starts > ends).any() or (ends[-1] if len(ends) else 0) != len(data):
+            raise Damage(f"damaged: {ends_name} does not say where the texts of {name} end")
+        self._take(name, text_memory(len(ends), len(data), len(ends)))
+        whole, found = data.tobytes(), np.empty(len(ends), object)
+        for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            try:
+                found[i] = text = whole[start:end].decode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                raise Damage(f"damaged: {name} holds no text") from error
+            if len(text) > longest:
+                raise Damage(f"{name} holds a text of {len(text)} characters; want {longest} at most")
+        return found
+
+    def chosen(self, name: str, n: int, texts: NDArray[np.object_]) -> NDArray[np.object_]:
+        """Returns (n,) str: a member that holds numbers of `texts`. Equal ones are one in memory.
+
+        Raises:
+            Damage: it is missing, damaged, of another shape, or names a text that is not there.
+        """
+        numbers = self.numbers(name, (n,), np.int32)
+        if n and (int(numbers.min()) < 0 or int(numbers.max()) >= len(texts)):
+            raise Damage(f"damaged: {name} names texts that are not there")
+        self._take(name, n * _POINTER_BYTES)
+        return np.asarray(texts[numbers])
 
     def _read(self, name: str, shape: tuple[int, ...], kinds: str, widest: int) -> NDArray[Any]:
         if name not in self.names:
@@ -128,6 +169,17 @@ class Archive:
         if size > self._room:
             raise Damage(f"{name} needs more memory than the {self._most_bytes >> 20} MiB that a file may take")
         self._room -= size
+
+
+def text_memory(texts: int, size: int, rows: int) -> int:
+    """Returns how many bytes of memory texts take at most.
+
+    Args:
+        texts: how many.
+        size: bytes of all of them in UTF-8.
+        rows: of columns that refer to them.
+    """
+    return _TEXT_BYTES * texts + 4 * size + _POINTER_BYTES * rows  # one rare letter widens all others
 
 
 _WORDS: Final = {"f": "floating-point numbers", "iu": "whole numbers", "b": "yes and no", "U": "short texts"}

@@ -101,13 +101,14 @@ class Extraction:
         """
         from watchline.pipeline.extracting import FeatureRows, Problems
 
-        listed = list(self._listed(inputs))
+        problems = Problems()
+        listed = list(self._listed(inputs, problems))
         if not listed:
             raise self._refused[-1]
         for error in self._refused:
             say(str(error))
         embedder = self._embedder()
-        found, problems = FeatureRows(embedder.model), Problems()
+        found = FeatureRows(embedder.model)
         before = len(self._refused)
         for spec, stills, query in listed:
             if stills is None:
@@ -125,7 +126,9 @@ class Extraction:
             raise StreamError(f"none of {problems.count} pictures could be read; check the files")
         return Extracted(found.features(), problems, len(self._refused))
 
-    def _listed(self, inputs: Sequence[tuple[str, bool]]) -> Iterator[tuple[str, list[Still] | None, bool]]:
+    def _listed(
+        self, inputs: Sequence[tuple[str, bool]], problems: Problems
+    ) -> Iterator[tuple[str, list[Still] | None, bool]]:
         """Yields what each input holds, None for a video; neighbours that hold pictures are taken together."""
         from watchline.pipeline.picture_lists import is_video, stills_of
 
@@ -133,7 +136,7 @@ class Extraction:
         for spec, query in inputs:
             try:
                 _refuse_features(spec)
-                stills = None if is_video(spec) else stills_of(spec, say)
+                stills = None if is_video(spec) else stills_of(spec, say, problems.add)
             except WatchlineError as error:
                 self._refused.append(error)
                 continue
@@ -154,7 +157,7 @@ class Extraction:
         means = self._means
         obtain = partial(fetch_shown, cache=means.cache, mirror=means.mirror)
         return open_embedder(
-            means.model or (means.expected.name if means.expected else MODEL),
+            means.model or self._model_expected(),
             means.cache,
             obtain,
             means.device,
@@ -163,19 +166,32 @@ class Extraction:
             expected_by=means.expected_by,
         )
 
+    def _model_expected(self) -> str:
+        from watchline.pipeline.embedding import known_as
+
+        expected = self._means.expected
+        try:
+            return known_as(expected, self._means.cache) if expected else MODEL
+        except UsageError as error:
+            raise UsageError(f"{self._means.expected_by}: {error}") from error
+
     def _stills(
         self, spec: str, stills: list[Still], query: bool, embedder: Embedder, found: FeatureRows, problems: Problems
     ) -> None:
         from watchline.pipeline.extracting import extract_stills
         from watchline.pipeline.machine import usable_cpus
+        from watchline.reid.quality import Gate
 
         with (
             _interrupts_held() as stop,
             count_progress(Path(spec).name, len(stills), "pictures", quiet=self._means.quiet) as show,
         ):
-            extract_stills(
+            small = extract_stills(
                 stills, embedder, found, problems, stop, query=query, workers=usable_cpus(), on_progress=show
             )
+        if small:
+            least = f"{Gate().least_width_px:g}x{Gate().least_height_px:g}"
+            say(f"{spec}: {small} of {len(stills)} smaller than {least} pixels: too little to tell people apart by")
 
     def _video(self, spec: str, query: bool, embedder: Embedder, found: FeatureRows, problems: Problems) -> None:
         from watchline.streams.opening import open_source

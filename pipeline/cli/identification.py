@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,8 @@ from watchline.pipeline.files import write_whole
 from watchline.streams.errors import UsageError
 
 if TYPE_CHECKING:
-    from watchline.pipeline.contact_sheet import Side
-    from watchline.pipeline.identifying import Ranking
+    from watchline.pipeline.contact_sheet import Sheet
+    from watchline.pipeline.identifying import Ranking, Subjects
     from watchline.reid.features import FeatureSet
 
 _STDOUT = "-"
@@ -50,11 +51,13 @@ class Outputs:
         json: a file, "-" for standard output, or "".
         csv: likewise.
         html: a page; None for none.
+        pictures: folders whose pictures may be in the page, beside those that are asked for and searched themselves.
     """
 
     json: str
     csv: str
     html: Path | None
+    pictures: tuple[Path, ...] = ()
 
 
 def answer(question: Question, outputs: Outputs) -> bool:
@@ -70,13 +73,8 @@ def answer(question: Question, outputs: Outputs) -> bool:
     rankings = rank(gallery, query, question.top)
     records = [ranking_record(gallery, query, ranking) for ranking in rankings]
     if outputs.html:
-        from watchline.pipeline.contact_sheet import Side
-
-        sides = (
-            Side(gallery, question.gallery, _folder(question.gallery)),
-            Side(query, question.query, _folder(question.query)),
-        )
-        _write_sheet(outputs.html, sides, rankings, quiet=question.means.quiet)
+        sides = (gallery, question.gallery), (query, question.query)
+        _write_sheet(outputs.html, sides, outputs.pictures, rankings, quiet=question.means.quiet)
     if outputs.json:
         from watchline.pipeline.identifying import model_record
 
@@ -123,19 +121,36 @@ def _part(features: FeatureSet, *, query: bool) -> FeatureSet:
     return features.take(mine) if mine.any() and not mine.all() else features
 
 
-def _folder(spec: str) -> Path:
-    """Returns where files may lie that features name: beside them."""
-    return Path(spec).parent
+def _write_sheet(
+    path: Path,
+    sides: Sequence[tuple[Subjects, str]],
+    pictures: Sequence[Path],
+    rankings: Sequence[Ranking],
+    *,
+    quiet: bool,
+) -> None:
+    from watchline.pipeline.contact_pictures import Grounds
+    from watchline.pipeline.contact_sheet import Side, picture_count, render_sheet
 
-
-def _write_sheet(path: Path, sides: Sequence[Side], rankings: Sequence[Ranking], *, quiet: bool) -> None:
-    from watchline.pipeline.contact_sheet import picture_count, render_sheet
-
-    gallery, query = sides
+    gallery, query = (Side(subjects, Path(spec).name or spec, Grounds.of(spec, pictures)) for subjects, spec in sides)
     with count_progress(path.name, picture_count(rankings), "pictures", quiet=quiet) as show:
-        page = render_sheet(gallery, query, rankings, gallery.subjects.features.model, show)
-    write_whole(path, page, "--html")
+        sheet = render_sheet(gallery, query, rankings, gallery.subjects.features.model, show)
+    write_whole(path, sheet.html, "--html")
     say(f"{path}: contact sheet")
+    if sheet.outside:
+        _say_hidden(sheet)
+
+
+def _say_hidden(sheet: Sheet) -> None:
+    """Says which folder would have to be opened; names come from files that anybody may have made."""
+    from watchline.pipeline.cli.sighting_tables import plain
+
+    folders = list(dict.fromkeys(str(Path(name).parent) for name in sheet.outside))
+    more = f", and {len(folders) - 1} more such folders" if len(folders) > 1 else ""
+    say(
+        f"{sheet.hidden} {'picture is' if sheet.hidden == 1 else 'pictures are'} not in it: only those in folders that "
+        f"you name may be, links by where they lead; want them: --pictures {shlex.quote(plain(folders[0]))}{more}"
+    )
 
 
 def _put(where: str, text: str, option: str) -> None:
@@ -162,3 +177,5 @@ def _show(records: Sequence[dict[str, Any]]) -> None:
         for found in record["results"]:
             name = plain(found["name"] or found["file"] or "")
             typer.echo(f"  {found['rank']:3d}  {found['similarity']:.3f}  {name}")
+        if not record["results"]:
+            typer.echo("  the gallery holds nothing but this")

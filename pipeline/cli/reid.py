@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from watchline.detectors.opening import devices_of
 from watchline.pipeline.cli.catalog_options import CacheOption, DeviceOption, FamilyOption, MirrorOption
 from watchline.pipeline.cli.extraction import MODEL, Extracted, Extraction, Means, say
 from watchline.pipeline.cli.identification import Outputs, Question, answer
+from watchline.pipeline.files import writing
 from watchline.streams.errors import OutputError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Describe pictures of people, and find who is most like whom.")
@@ -117,6 +118,14 @@ def identify(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with pictures to look at.")
     ] = None,
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder whose pictures may be in the page; several, too. A file of features may name any file of this "
+            "machine, so of those that it names none else is shown.",
+        ),
+    ] = None,
     model: Annotated[
         str,
         typer.Option(metavar="NAME|FILE", help=f"What describes pictures; else what made the features, or {MODEL}."),
@@ -127,6 +136,7 @@ def identify(
     every: AllOption = False,
     fps: FpsOption = 0.0,
     device: DeviceOption = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     mirror: MirrorOption = "",
 ) -> None:
     """Rank the people of a gallery by how much they are like those that are asked for.
@@ -139,15 +149,19 @@ def identify(
 
     \b
     Examples:
-      watchline reid identify --gallery gallery.npz --query missing.jpg --html sheet.html
+      watchline reid identify --gallery gallery.npz --query missing.jpg --html sheet.html --pictures .
       watchline reid identify --gallery yard.mp4 --query shop.mp4 --top 5 --json answers.json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     if "-" == as_json == as_csv:
         raise UsageError("--json - and --csv -: only one of them can be printed; give the other a file")
+    _check_pictures(pictures or (), html)
+    named = {"--json": as_json, "--csv": as_csv, "--html": str(html or "")}
+    outputs = {option: Path(name) for option, name in named.items() if name not in ("", "-")}
+    _check_outputs(outputs, overwrite=overwrite)
     quiet = "-" in (as_json, as_csv)
     means = _means(model, family, detector, best, every, fps, device, cache, mirror, quiet=quiet)
-    with _nothing_half(*(Path(name) for name in (as_json, as_csv) if name not in ("", "-")), *([html] if html else [])):
-        is_whole = answer(Question(gallery, query, top, means), Outputs(as_json, as_csv, html))
+    with _nothing_half(*outputs.values()):
+        is_whole = answer(Question(gallery, query, top, means), Outputs(as_json, as_csv, html, tuple(pictures or ())))
     raise typer.Exit(0 if is_whole else _PARTIAL)
 
 
@@ -180,14 +194,34 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     """Refuses a file that cannot or may not be written, before the work is done."""
     if out.suffix.lower() != _FEATURES:
         raise UsageError(f"--out {out}: want a name that ends in {_FEATURES}")
-    if out.is_dir():
-        raise UsageError(f"--out {out}: is a folder; name a file in it")
-    if out.exists() and not overwrite:
-        raise UsageError(f"--out {out}: is there already; choose another, or replace it with --overwrite")
-    if not out.parent.is_dir():
-        raise OutputError(f"--out {out}: there is no folder {out.parent}; make it, or choose another")
-    if not os.access(out.parent, os.W_OK):
-        raise OutputError(f"--out {out}: cannot write (permission denied); allow writing there or choose another")
+    _check_file("--out", out, overwrite=overwrite)
+
+
+def _check_outputs(outputs: Mapping[str, Path], *, overwrite: bool) -> None:
+    if len({path.absolute() for path in outputs.values()}) < len(outputs):
+        raise UsageError(f"{' and '.join(outputs)}: one file for two of them; name several")
+    for option, path in outputs.items():
+        _check_file(option, path, overwrite=overwrite)
+
+
+def _check_file(option: str, path: Path, *, overwrite: bool) -> None:
+    with writing(path, option):  # also of a name too long to be one
+        if path.is_dir():
+            raise UsageError(f"{option} {path}: is a folder; name a file in it")
+        if path.exists() and not overwrite:
+            raise UsageError(f"{option} {path}: is there already; choose another, or replace it with --overwrite")
+        if not path.parent.is_dir():
+            raise OutputError(f"{option} {path}: there is no folder {path.parent}; make it, or choose another")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{option} {path}: cannot write (permission denied); allow writing there or choose another")
+
+
+def _check_pictures(folders: Sequence[Path], html: Path | None) -> None:
+    if folders and html is None:
+        raise UsageError("--pictures: says whose pictures may be in the page; give --html, too")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"--pictures {folder}: there is no such folder; name one")
 
 
 @contextmanager

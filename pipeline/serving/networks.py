@@ -71,7 +71,7 @@ class Networks:
                 raise
             return Opened(detector, lambda: engine.info, close, at_once, batch)
 
-        return ModelSettings(Network(name, wanted.model, model.sha256), open_detector)
+        return ModelSettings(Network(name, model.name, model.sha256), open_detector)
 
     def embedder(self, wanted: Sightings, expected: EmbeddingModel | None = None) -> Embedder:
         """Returns what makes vectors of people.

@@ -43,8 +43,8 @@ def test_the_summary_lists_both_models_with_what_each_found_and_cost(out: Path, 
     summary = summary_of(out)
     first, second = summary["models"]
     assert first == summary["model"]
-    assert (first["name"], first["task"], first["stage"], first["found"]) == (str(tiny), "detect", "detect", 40)
-    assert (second["name"], second["task"], second["stage"]) == (str(faces), "face", "face")
+    assert (first["name"], first["task"], first["stage"], first["found"]) == (tiny.name, "detect", "detect", 40)
+    assert (second["name"], second["task"], second["stage"]) == (faces.name, "face", "face")
     assert (second["found"], second["without_track"]) == (80, 40)
     assert second["device"] == "cpu"
     assert second["cpu_s"] > 0

@@ -54,7 +54,7 @@ class TestStills:
         colours = Colours()
         found, problems = FeatureRows(colours.model), Problems()
         seen: list[int] = []
-        stills = stills_of(str(folder), lambda _line: None)
+        stills = stills_of(str(folder), print, problems.add)
         extract_stills(stills, colours, found, problems, threading.Event(), workers=workers, on_progress=seen.append)
         assert seen == sorted(seen)
         assert seen[-1] == len(stills)
@@ -79,6 +79,14 @@ class TestStills:
         assert len(told) == 21
         assert told[0] == f"{tmp_path}/bad0.png: is no JPEG, PNG, WebP or BMP picture"
         assert told[-1] == "and 10 more"
+
+    def test_pictures_too_small_to_tell_anybody_are_counted(self, tmp_path: Path) -> None:
+        for height in (20, 46, 48, 96):
+            save(tmp_path / f"{height}.png", person("red", height=height))
+        stills = stills_of(str(tmp_path), print, print)
+        found, problems = FeatureRows(Colours.model), Problems()
+        assert extract_stills(stills, Colours(), found, problems, threading.Event()) == 2
+        assert (len(found), problems.count) == (4, 0)
 
     def test_boxes_of_a_list_are_cut_out_of_their_picture(self, tmp_path: Path) -> None:
         frame = np.concatenate([person("red", "red"), person("green", "green")], axis=1)
@@ -116,7 +124,7 @@ def test_a_folder_a_picture_and_queries_become_one_file(model: Path, tmp_path: P
         *("reid", "extract", tmp_path / "gallery", me, "--query", tmp_path / "asked", "--out", out, "--model", model)
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{out}: 4 pictures, 24 numbers each by {model}, in ")
+    assert done.stdout.startswith(f"{out}: 4 pictures, 24 numbers each by colours.onnx, in ")
     features = read_features(out)
     assert features.names.tolist() == [
         *("0001_c1s1_000001_00.jpg", "0002_c2s1_000001_00.jpg", "my photo.png", "0001_c3s1_000009_00.jpg")

@@ -14,7 +14,8 @@ from tests.command import watchline
 from tests.kit.browser import open_browser
 from tests.pipeline.reid_models import person, save, write_tiny_embedder
 from watchline.pipeline.cli.app import app
-from watchline.pipeline.contact_sheet import MOST_PICTURES, Side, render_sheet
+from watchline.pipeline.contact_pictures import Grounds, Missing
+from watchline.pipeline.contact_sheet import MOST_PICTURES, Sheet, Side, render_sheet
 from watchline.pipeline.identifying import Subjects, rank, ranking_record, record_of, subjects_of
 from watchline.reid.embeddings import EmbeddingModel, Kind
 from watchline.reid.features import FeatureSet, write_features
@@ -96,8 +97,11 @@ class TestRanking:
 
 class TestSheet:
     def page(self, gallery: FeatureSet, query: FeatureSet, folder: Path, top: int = 5) -> str:
-        known = Side(subjects_of(gallery, "shop"), "shop", folder)
-        asked = Side(subjects_of(query, "<i>me</i>"), "<i>me</i>", folder)
+        return self.sheet(gallery, query, Grounds([folder], folder), top).html
+
+    def sheet(self, gallery: FeatureSet, query: FeatureSet, grounds: Grounds, top: int = 5) -> Sheet:
+        known = Side(subjects_of(gallery, "shop"), "shop", grounds)
+        asked = Side(subjects_of(query, "<i>me</i>"), "<i>me</i>", grounds)
         return render_sheet(known, asked, rank(known.subjects, asked.subjects, top), MODEL)
 
     def test_pictures_lie_in_the_page_and_texts_are_escaped(self, tmp_path: Path) -> None:
@@ -127,11 +131,58 @@ class TestSheet:
         assert "7 pictures are not there any more" in page
         assert "data:image/jpeg" not in page
 
+    def test_pictures_elsewhere_are_not_shown_and_not_even_looked_for(self, clip: Path, tmp_path: Path) -> None:
+        here, home = tmp_path / "here", tmp_path / "home"
+        save(here / "a.png", person("red"))
+        save(home / "private.png", person("green"))
+        (here / "link.png").symlink_to(home / "private.png")
+        (here / "folder").symlink_to(home)
+        (here / "blind.png").symlink_to(home / "nothing.png")  # whether it is there is not told either
+        (here / "round.png").symlink_to(here / "round.png")
+        outside = [
+            str(home / "private.png"),
+            str(home / "nothing.png"),
+            "../home/private.png",
+            "folder/private.png",
+            "blind.png",
+        ]
+        files = [*outside, "link.png", str(clip), "a.png", "round.png"]
+        columns = {"file": files, "time_s": np.full(len(files), 0.4)}
+        found = self.sheet(
+            features([[1, 0, i] for i in range(9)], **columns), features([[1, 0, 0]]), Grounds([here], here), 9
+        )
+        assert found.html.count("data:image/jpeg") == 1
+        assert found.html.count(Missing.OUTSIDE) == found.hidden == 7
+        assert set(found.outside) == {*outside, "link.png", str(clip)}
+        assert "7 pictures are not shown: their files lie outside the folders" in found.html
+        assert str(home) not in found.html
+
+    def test_a_folder_may_be_named_by_a_link(self, tmp_path: Path) -> None:
+        save(tmp_path / "disk" / "case" / "a.png", person("red"))
+        (tmp_path / "cases").symlink_to(tmp_path / "disk")
+        for name in (tmp_path / "cases" / "case" / "a.png", tmp_path / "disk" / "case" / "a.png", "case/a.png"):
+            found = Grounds([tmp_path / "cases"], tmp_path).find(str(name))
+            assert found == (tmp_path / "disk" / "case" / "a.png").resolve()
+
+    def test_a_file_of_features_opens_no_folder_and_what_is_named_opens_itself(self, tmp_path: Path) -> None:
+        for name in ("a.png", "b.png", "crops/c.png"):
+            save(tmp_path / name, person("red"))
+
+        def seen(spec: str) -> list[str]:
+            grounds = Grounds.of(str(tmp_path / spec), ())
+            names = [str(tmp_path / name) for name in ("a.png", "b.png", "crops/c.png")]
+            return [Path(name).name for name in names if isinstance(grounds.find(name), Path)]
+
+        assert seen("known.npz") == []
+        assert seen("a.png") == ["a.png"]
+        assert seen("crops") == ["c.png"]
+        assert seen("list.csv") == ["a.png", "b.png", "c.png"]
+
     def test_pictures_of_a_video_are_cut_from_their_frames_again(self, clip: Path, tmp_path: Path) -> None:
         columns = {"file": [str(clip)] * 3, "time_s": np.array([0.4, 0.8, 77.0]), "track_id": np.array([1, 2, 3])}
         boxes = np.tile(np.array([[10, 10, 60, 90]], np.float32), (3, 1))
         page = self.page(
-            features([[1, 0, 0], [0, 1, 0], [0, 0, 1]], box=boxes, **columns), features([[1, 0, 0]]), tmp_path
+            features([[1, 0, 0], [0, 1, 0], [0, 0, 1]], box=boxes, **columns), features([[1, 0, 0]]), clip.parent
         )
         assert page.count("data:image/jpeg") == 2
         assert page.count("picture not there") == 2
@@ -173,14 +224,23 @@ def test_a_photo_is_found_in_a_folder_by_its_likeness(model: Path, tmp_path: Pat
     known, table, page = tmp_path / "known.npz", tmp_path / "a.csv", tmp_path / "sheet.html"
     done = watchline("reid", "extract", tmp_path / "known", "--out", known, "--model", model)
     assert done.returncode == 0, done.stderr
-    # The features say which model describes the photo.
-    outputs = ("--json", "-", "--csv", table, "--html", page)
-    done = watchline("reid", "identify", "--gallery", known, "--query", me, "--top", "2", *outputs)
+    outputs: tuple[str | Path, ...]
+    outputs = ("--top", "2", "--json", "-", "--csv", table, "--html", page, "--model", model)
+    done = watchline("reid", "identify", "--gallery", known, "--query", me, *outputs)
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"watchline: {page}: contact sheet\nwatchline: 2 pictures are not in it: only those in folders that you name "
+        f"may be, links by where they lead; want them: --pictures {tmp_path / 'known'}\n"
+    )
+    assert page.read_text().count("data:image/jpeg") == 1
+    outputs = (*outputs, "--pictures", tmp_path, "--overwrite")
+    done = watchline("reid", "identify", "--gallery", known, "--query", me, *outputs)
     assert (done.returncode, done.stderr) == (0, f"watchline: {page}: contact sheet\n")
+    assert str(tmp_path) not in page.read_text()
     answers = json.loads(done.stdout)
     assert answers["similarity"] == "cosine"
     assert answers["gallery"] == {"path": str(known), "pictures": 4, "subjects": 4}
-    assert answers["model"]["name"] == str(model)
+    assert answers["model"]["name"] == model.name
     (record,) = answers["queries"]
     assert record["query"]["name"] == "me.jpg"
     results = record["results"]
@@ -238,6 +298,34 @@ class TestRefusals:
         me = save(tmp_path / "me.png", person("red"))
         line = self.refused("identify", "--gallery", known, "--query", me, "--model", model, code=1)
         assert f"{known} holds vectors of some-net (121212121212), and vectors of another model file" in line
+
+    def test_a_model_that_is_not_known_here_must_be_given(self, model: Path, tmp_path: Path) -> None:
+        """Its name alone, which anybody may have written, has no file opened."""
+        known = self.features(tmp_path / "known.npz", "12" * 32, 24)
+        me = save(tmp_path / "me.png", person("red"))
+        line = self.refused("identify", "--gallery", known, "--query", me, code=2)
+        assert line == (
+            f"{known}: vectors of some-net (sha256 121212121212), and no model known here is that file; give it with "
+            "--model FILE, or extract them again by one that is"
+        )
+
+    def test_folders_of_pictures_must_be_there_and_go_with_a_page(self, tmp_path: Path) -> None:
+        both = self.features(tmp_path / "known.npz", "12" * 32)
+        line = self.refused("identify", "-g", both, "-q", both, "--pictures", tmp_path, code=2)
+        assert line == "--pictures: says whose pictures may be in the page; give --html, too"
+        gone = tmp_path / "gone"
+        line = self.refused("identify", "-g", both, "-q", both, "--html", "a.html", "--pictures", gone, code=2)
+        assert line == f"--pictures {gone}: there is no such folder; name one"
+
+    def test_what_cannot_be_written_is_told_before_the_work(self, tmp_path: Path) -> None:
+        ask = ("identify", "-g", tmp_path / "nothing", "-q", tmp_path / "nothing")
+        there = save(tmp_path / "there.jpg", person("red"))
+        line = self.refused(*ask, "--html", there, code=2)
+        assert line == f"--html {there}: is there already; choose another, or replace it with --overwrite"
+        assert "is a folder; name a file in it" in self.refused(*ask, "--json", tmp_path, code=2)
+        assert "there is no folder" in self.refused(*ask, "--csv", tmp_path / "no" / "a.csv", code=1)
+        line = self.refused(*ask, "--csv", "a", "--json", "a", code=2)
+        assert line == "--json and --csv: one file for two of them; name several"
 
     def test_features_that_do_not_say_their_model_meet_no_others(self, data_dir: Path, tmp_path: Path) -> None:
         unsaid, me = data_dir / "reid" / "market150_osnet_feats.npz", tmp_path / "me.png"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.reid_models import person, save
+from watchline.pipeline.cropping import read_picture
+from watchline.pipeline.picture_headers import PICTURE_SUFFIXES
 from watchline.pipeline.picture_lists import Still, is_video, stills_of
 from watchline.reid.features import UNKNOWN
 from watchline.streams.errors import StreamError
@@ -16,14 +18,14 @@ from watchline.streams.errors import StreamError
 
 def listed(path: Path) -> list[Still]:
     said: list[str] = []
-    stills = stills_of(str(path), said.append)
+    stills = stills_of(str(path), said.append, said.append)
     assert not said
     return stills
 
 
 def refusal(path: Path) -> str:
     with pytest.raises(StreamError) as refused:
-        stills_of(str(path), lambda _line: None)
+        stills_of(str(path), print, print)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -37,6 +39,33 @@ def test_a_folder_gives_all_pictures_below_it_in_natural_order(tmp_path: Path) -
 
 def test_an_empty_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     assert refusal(tmp_path).startswith(f"{tmp_path}: the folder holds no picture (bmp, jpeg, jpg, png,")
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for name in ("a.TIF", "b.tif", "c.heic", "._c.heic", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert refusal(tmp_path).endswith("but 1 .heic, 2 .tif, which are not read here; save them as JPEG or PNG")
+    (tmp_path / "d.png").write_bytes(b"")
+    said: list[str] = []
+    assert [still.name for still in stills_of(str(tmp_path), print, said.append)] == ["d.png"]
+    assert said == [f"{tmp_path}: left out, for they are not read here: 1 .heic, 2 .tif; save them as JPEG or PNG"]
+
+
+def test_every_kind_of_picture_that_is_listed_is_read(tmp_path: Path) -> None:
+    for suffix in sorted(PICTURE_SUFFIXES):
+        save(tmp_path / f"a{suffix}", person("red"))
+    assert len(listed(tmp_path)) == len(PICTURE_SUFFIXES)
+    for still in listed(tmp_path):
+        assert read_picture(still.path).shape == (96, 48, 3)
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_list_as_other_spreadsheets_write_it_is_read(tmp_path: Path, between: str) -> None:
+    rows = ("path", "x1", "y1", "x2", "y2"), ("a, b.png", "1", "2", "30", "40")
+    text = "\ufeff" + "\r\n".join(between.join(row) for row in rows)
+    (tmp_path / "list.csv").write_text(text, "utf-8")
+    (still,) = listed(tmp_path / "list.csv")
+    assert (still.name, still.box) == ("a, b.png", (1.0, 2.0, 30.0, 40.0))
 
 
 def test_names_of_market_1501_say_person_and_camera(tmp_path: Path) -> None:
@@ -73,16 +102,16 @@ def test_a_list_without_anything_else_leaves_all_unknown(tmp_path: Path) -> None
 def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,person\nme.png,3\n")
     said: list[str] = []
-    stills_of(str(tmp_path / "list.csv"), said.append)
+    stills_of(str(tmp_path / "list.csv"), said.append, print)
     assert said == [f"{tmp_path}/list.csv: not used: person; known are path, x1, y1, x2, y2, person_id, camera, time_s"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.csv", "", "line 1: '': want the names of columns"),
+        ("a.csv", "", "is empty; want a list in CSV, its first line path,x1,"),
         ("a.csv", "path\n", "the list names no picture"),
-        ("a.csv", "file,x1\nme.png,1\n", "line 1: 'file,x1': want the names of columns, each once, with path among"),
+        ("a.csv", "file,x1\nme.png,1\n", "line 1: 'file,x1': want names of columns, each once: path, and of x1, y1,"),
         ("a.csv", "path,camera\nme.png\n", "line 2: 1 values, want 2"),
         ("a.csv", 'path\n"me.png\n', "line 2: unexpected end of data; mend the line"),
         ("a.csv", "path,person_id\nme.png,two\n", "line 2: person_id is 'two'; want a number"),
@@ -97,6 +126,7 @@ def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
         ("a.json", "[" * 100_000, "no JSON (too deep"),
         ("a.json", "[3]", "row 1: want an object with a path, or a path"),
         ("a.json", '[{"camera": "yard"}]', "row 1: path is None; want the name of a picture's file"),
+        ("a.json", '["\\ud800.jpg"]', r"row 1: path is '\ud800.jpg'; want the name of a picture's file"),
         ("a.json", '[{"path": "a.png", "time_s": true}]', "row 1: time_s is True; want a number"),
         ("a.json", '[{"path": "a.png", "time_s": ' + "9" * 999 + "}]", "row 1: time_s is 999"),
     ],
@@ -112,7 +142,7 @@ def test_a_list_that_makes_no_sense_is_refused_with_its_line(
 
 def test_a_camera_may_be_a_number(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"path": "me.png", "camera": 0}]')
-    assert [still.camera for still in stills_of(str(tmp_path / "a.json"), print)] == ["0"]
+    assert [still.camera for still in stills_of(str(tmp_path / "a.json"), print, print)] == ["0"]
 
 
 def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -123,4 +153,4 @@ def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_what_names_no_pictures_is_a_video(tmp_path: Path) -> None:
     assert is_video("shop.mp4")
     assert is_video("recording")
-    assert not any(is_video(name) for name in ("a.JPG", "list.csv", "list.json", str(tmp_path)))
+    assert not any(is_video(name) for name in ("a.JPG", "a.tif", "a.HEIC", "list.csv", "list.json", str(tmp_path)))

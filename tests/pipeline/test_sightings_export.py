@@ -50,6 +50,22 @@ def test_a_folder_gets_a_sheet_records_crops_and_a_manifest(tmp_path: Path) -> N
     assert all(each.place(out) is not None for each in manifest.files)
 
 
+@pytest.mark.parametrize("source", ["/home/jane/cases/yard.mp4", "/home/jane/live"])
+def test_folders_of_this_machine_are_not_passed_on(tmp_path: Path, source: str) -> None:
+    store, out, page = filled(tmp_path, make_sighting(source=source)), tmp_path / "out", tmp_path / "one.html"
+    assert call("sightings", "export", "--store", store, "--out", out, "--source", source).code == 0
+    assert call("sightings", "show", "dock:1", "--store", store, "--html", page).code == 0
+    for file in (*out.iterdir(), page, tmp_path / f"one.html.{MANIFEST}"):
+        assert "jane" not in file.read_text(), file
+        assert str(tmp_path) not in file.read_text(), file
+    (record,) = json_lines(out / "sightings.jsonl")
+    name = "./live" if source.endswith("live") else "yard.mp4"  # a file of that name is no camera
+    assert record["provenance"]["source"] == record["parts"][0]["provenance"]["source"] == name
+    assert name in page.read_text()
+    # The store itself knows the whole path: its files are told apart by it.
+    assert source in call("sightings", "show", "dock:1", "--store", store).out
+
+
 def test_one_file_is_a_page_lines_or_an_array(tmp_path: Path) -> None:
     store = filled(tmp_path, make_sighting(track_id=1), make_sighting(track_id=2, at_s=9))
     for name in ("a.html", "a.jsonl", "a.json"):

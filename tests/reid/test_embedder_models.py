@@ -25,8 +25,8 @@ from watchline.detectors.importer.convert import import_checkpoint
 from watchline.detectors.importer.description import hash_file
 from watchline.detectors.letterbox import Letterbox
 from watchline.detectors.manifest import Manifest
-from watchline.pipeline.embedding import open_embedder
-from watchline.reid.embedder import Embedder
+from watchline.pipeline.embedding import known_as, open_embedder
+from watchline.reid.embedder import Embedder, expect_same
 from watchline.reid.embeddings import Kind
 from watchline.streams.errors import ModelError, UsageError
 from watchline.streams.frame import U8
@@ -229,6 +229,48 @@ def test_a_file_that_is_told_what_it_is_needs_no_names_in_it(data_dir: Path, tmp
     onnx.save(model, file)
     with pytest.raises(ModelError, match=r"its sha256 is .*, the manifest pins"):
         open_embedder("mine", tmp_path, lambda entry: tmp_path / entry.file)
+
+
+@pytest.mark.data
+def test_another_export_of_the_same_weights_is_fed_alike_and_never_compared(data_dir: Path, tmp_path: Path) -> None:
+    """The catalog's file is another export than the one in the test data: other bytes, other names, one card."""
+    ours = needed(data_dir, GOLDEN["osnet"].file)
+    theirs = one_at_a_time(without_names(ours, tmp_path / "theirs.onnx"))
+    first = open_embedder("osnet-x0-25", tmp_path, lambda _entry: ours)
+    second = open_embedder("osnet-x0-25", tmp_path, lambda _entry: theirs)
+    assert first._card == replace(second._card, batched=first._card.batched)
+    people = [person(), person(hue=150), person(hue=30)]
+    assert np.abs(first.embed(people) - second.embed(people)).max() < 1e-5
+    assert first.model.sha256 != second.model.sha256
+    line = r"^week\.npz holds vectors of osnet-x0-25 \(.*\), and vectors of another model file, osnet-x0-25 \(.*\),"
+    with pytest.raises(ModelError, match=line) as caught:
+        expect_same(second.model, first.model, "week.npz")
+    assert str(caught.value).endswith("give that model's file, or extract week.npz again")
+    # Given as a file it has no name that says what it is; what it is built like is told, and not believed.
+    with pytest.raises(ModelError, match=r"nothing says how it is fed; .* \(it is built like osnet\)$"):
+        opened(theirs, tmp_path)
+
+
+def one_at_a_time(path: Path) -> Path:
+    """Fixes a network to batches of one."""
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, path)
+    return path
+
+
+def test_a_model_is_found_by_its_bytes_and_its_folders_are_nobodys_business(tmp_path: Path) -> None:
+    path = imported_osnet(tmp_path)
+    model = opened(path, tmp_path).model
+    assert model.name == "osnet.pth"
+    with pytest.raises(UsageError, match=r"^vectors of osnet\.pth \(sha256 .*\), and no model known here is that"):
+        known_as(model, tmp_path)
+    (tmp_path / "broken.toml").write_text("no manifest")
+    card = ModelCard("osnet", "embed", (), (1,))
+    added.store("mine", path, model.sha256, "", Manifest(), card, tmp_path)
+    assert known_as(model, tmp_path) == "mine"
+    assert known_as(replace(model, sha256=Catalog.load()["osnet-x0-25"].sha256), tmp_path) == "osnet-x0-25"
 
 
 def without_names(source: Path, target: Path) -> Path:

@@ -99,7 +99,7 @@ def test_names_of_the_market_form_tell_tracklets_of_cut_out_pictures() -> None:
     ]
     found = features(*rows)
     assert scores_of(found)["tracklets"].gallery == 6
-    named = dataclasses.replace(found, names=np.array([f"gallery/{name}.jpg" for name in names]))
+    named = dataclasses.replace(found, names=np.array([f"gallery/{name}.jpg" for name in names], object))
     assert scores_of(named)["tracklets"].gallery == 5
     assert scores_of(dataclasses.replace(named, person_id=found.person_id * 7))["tracklets"].gallery == 6
 

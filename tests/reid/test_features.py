@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from watchline.reid.embeddings import EmbeddingModel, Kind
 from watchline.reid.features import (
     DISTRACTOR,
     JUNK,
+    LONGEST_TEXT,
     UNKNOWN,
     FeatureSet,
     market_name,
@@ -50,6 +52,9 @@ def some(n: int = 4) -> FeatureSet:
         person_id=np.arange(n, dtype=np.int32),
         query=np.arange(n) % 2 == 0,
     )
+
+
+SIZE = len("".join(some().names).encode()) + len("yard.mp4north gate")  # bytes of its texts
 
 
 def same(a: FeatureSet, b: FeatureSet) -> bool:
@@ -115,17 +120,19 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 def test_numpy_alone_opens_the_file_without_pickles(tmp_path: Path) -> None:
     write_features(tmp_path / "features.npz", some())
     with np.load(tmp_path / "features.npz", allow_pickle=False) as archive:
-        assert archive["names"][1] == "yard.mp4 at 1 s, Zoë"
+        number, ends = archive["names"][1], archive["text_ends"]
+        assert bytes(archive["text"][ends[number - 1] : ends[number]]).decode() == "yard.mp4 at 1 s, Zoë"
         assert archive["vectors"].dtype == np.float32
         assert json.loads(str(archive["about"]))["model"]["sha256"] == MODEL.sha256
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [("vectors", ">f8"), ("time_s", "<f4"), ("person_id", ">u2"), ("names", ">U40")]
+    ("name", "dtype"), [("vectors", ">f8"), ("time_s", "<f4"), ("person_id", ">u2"), ("names", ">i8")]
 )
 def test_numbers_of_other_widths_and_orders_are_read(tmp_path: Path, name: str, dtype: str) -> None:
     good = some(8)
-    stored = np.asfortranarray(getattr(good, name)).astype(dtype, order="F")
+    column = np.arange(8) if name == "names" else getattr(good, name)  # texts are numbered as they come
+    stored = np.asfortranarray(column).astype(dtype, order="F")
     whole = tmp_path / "whole.npz"
     write_features(whole, good)
     with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "theirs.npz", "w") as new:
@@ -134,7 +141,7 @@ def test_numbers_of_other_widths_and_orders_are_read(tmp_path: Path, name: str, 
     found = getattr(read_features(tmp_path / "theirs.npz"), name)
     assert found.dtype.isnative
     assert found.flags.c_contiguous
-    assert np.array_equal(found, stored)
+    assert np.array_equal(found, good.names if name == "names" else stored)
 
 
 def test_the_market_form_says_who_where_and_which_recording(tmp_path: Path) -> None:
@@ -148,6 +155,36 @@ def test_the_market_form_says_who_where_and_which_recording(tmp_path: Path) -> N
     assert features.track_id.tolist() == [1, 1, -1, -1]
     assert np.array_equal(features.vectors, np.arange(12, dtype=np.float32).reshape(4, 3))
     assert features.model == EmbeddingModel("not said", "", Kind.BODY, 3)
+
+
+def test_one_long_text_does_not_widen_the_others(tmp_path: Path) -> None:
+    n, path = 20_000, tmp_path / "features.npz"
+    names = ["x" * LONGEST_TEXT, *(f"{i}.jpg" for i in range(1, n))]
+    features = FeatureSet.of(np.ones((n, 3), np.float32), MODEL, names=names, file=["y" * LONGEST_TEXT] * n)
+    tracemalloc.start()
+    try:
+        write_features(path, features)
+        found = read_features(path)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000  # 330 MB for each column as NumPy has text
+    finally:
+        tracemalloc.stop()
+    assert found.names.tolist() == names
+    assert len({id(text) for text in found.file}) == 1
+
+
+def test_names_that_are_no_unicode_come_back(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.jpg"), "\ud800", "\U0001f600\0", ""]
+    write_features(tmp_path / "features.npz", FeatureSet.of(some().vectors, MODEL, names=names))
+    assert read_features(tmp_path / "features.npz").names.tolist() == names
+
+
+def test_a_text_that_is_longer_than_a_path_is_refused(tmp_path: Path) -> None:
+    lines = np.arange(1, 5) * 5000
+    with_member(tmp_path / "a.npz", "text", npy(np.full(20000, 65, np.uint8)))
+    with zipfile.ZipFile(tmp_path / "a.npz") as old, zipfile.ZipFile(tmp_path / "bad.npz", "w") as new:
+        for member in old.namelist():
+            new.writestr(member, npy(lines) if member == "text_ends.npy" else old.read(member))
+    assert "text holds a text of 5000 characters; want 4096 at most" in refusal(tmp_path / "bad.npz")
 
 
 def test_names_of_pictures_are_taken_apart_only_where_they_have_the_form() -> None:
@@ -257,20 +294,31 @@ def test_a_cut_off_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
         ("vectors", claim("'<f4'", "(" * 3000), "no plain array"),
         ("vectors", claim("__import__('os')", "(4, 3)"), "no plain array"),
         ("vectors", b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little"), "no plain array"),
-        ("names", npy(np.array(["a"] * 3)), r"names has the shape \(3,\)"),
+        ("names", npy(np.arange(3)), r"names has the shape \(3,\)"),
+        ("names", npy(np.array(["a"] * 4)), "want whole numbers"),
         ("names", npy(np.array([b"a"] * 4)), "no plain array"),
-        ("names", npy(np.array(["a" * 5000] * 4)), "want short texts"),
-        ("names", claim("'<U1'", "(4,)", b"\xff" * 16), "holds no text"),
-        ("names", claim("'<U0'", "(4,)"), "no plain array"),
+        ("names", npy(np.array([0, 1, 2, 99])), "names texts that are not there"),
+        ("file", npy(np.array([0, 1, 2, -1])), "file names texts that are not there"),
+        ("text", npy(np.full(SIZE, 0xFF, np.uint8)), "text holds no text"),
+        ("text", npy(np.zeros(SIZE + 1, np.uint8)), "does not say where the texts of text end"),
+        ("text", npy(np.full(SIZE, 300)), "numbers beyond uint8"),
+        ("text_ends", npy(np.array([9, 3, SIZE])), "does not say where"),
+        ("text_ends", npy(np.array([-1, SIZE])), "does not say where"),
+        ("text_ends", npy(np.zeros(0, np.int64)), "does not say where"),
+        ("text_ends", claim("'<i8'", f"({2**40},)"), "needs more memory"),
+        ("about", npy(np.array("a" * 5000)), "want short texts"),
+        ("about", claim("'<U1'", "()", b"\xff" * 4), "holds no text"),
+        ("about", claim("'<U0'", "()"), "no plain array"),
+        ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": {}})), "of version 1, known"),
         ("person_id", npy(np.full(4, 2**40)), "numbers beyond int32"),
         ("query", npy(np.zeros(4, np.int8)), "want yes and no"),
         ("about", npy("nonsense"), "not written by watchline"),
         ("about", npy("[" * 4000), "not written by watchline"),
         ("about", npy(json.dumps({"form": "watchline-features", "version": 9, "model": {}})), "of version 9"),
-        ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": {}})), "names no model"),
-        ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": 3})), "names no model"),
+        ("about", npy(json.dumps({"form": "watchline-features", "version": 2, "model": {}})), "names no model"),
+        ("about", npy(json.dumps({"form": "watchline-features", "version": 2, "model": 3})), "names no model"),
         ("about", npy(json.dumps({"form": "watchline-features", "version": math.inf})), "not written by watchline"),
-        ("about", npy(json.dumps({"form": "watchline-features", "version": 1, "model": ENDLESS})), "names no model"),
+        ("about", npy(json.dumps({"form": "watchline-features", "version": 2, "model": ENDLESS})), "names no model"),
     ],
 )
 def test_a_damaged_or_hostile_member_is_refused_by_name(
