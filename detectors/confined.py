@@ -1,7 +1,7 @@
 """Work on foreign files in a process of its own, with bounded memory, time and disk.
 
-The parent calls `run`; the module that it names ends in `sys.exit(answer(...))`. The answer is one line of JSON on
-stdout: `{"ok": ...}`, or `{"error": "the reason"}` with exit status 1.
+The parent calls `run` or `exchange`; the module that it names ends in `sys.exit(answer(...))`. The answer is one line
+of JSON on stdout: `{"ok": ...}`, or `{"error": "the reason"}` with exit status 1. Bytes may follow the line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from watchline.streams.errors import ModelError
+from watchline.streams.errors import ModelError, WatchlineError
 
 if sys.platform != "win32":
     import resource
@@ -41,6 +41,19 @@ class Bounds:
     written_bytes: int = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class WithBytes:
+    """What work may return in place of its answer: the answer, and bytes beside it.
+
+    Attributes:
+        said: the answer.
+        data: the bytes.
+    """
+
+    said: object
+    data: bytes | memoryview
+
+
 def run(module: str, job: Mapping[str, object], bounds: Bounds, source: Path) -> Any:
     """Runs `python -m MODULE JOB BOUNDS`, both JSON, and returns its answer.
 
@@ -53,24 +66,57 @@ def run(module: str, job: Mapping[str, object], bounds: Bounds, source: Path) ->
     Raises:
         ModelError: it refused, crashed, or took too much.
     """
+    return exchange(module, job, bounds, source, b"", ModelError)[0]
+
+
+def exchange(
+    module: str,
+    job: Mapping[str, object],
+    bounds: Bounds,
+    source: Path,
+    given: bytes,
+    error: type[WatchlineError],
+) -> tuple[Any, memoryview]:
+    """Does the same as `run` with bytes on the way: nothing of them touches a disk.
+
+    Args:
+        module: dotted name of one of our own.
+        job: what it is to do.
+        bounds: what it may take.
+        source: the foreign file, which errors name.
+        given: on its stdin.
+        error: raised where it refused, crashed, or took too much.
+
+    Returns:
+        Its answer, and the bytes that follow it.
+    """
     # -P: modules in the current folder are not imported. One thread: pools reserve address space, which is bounded.
     command = [sys.executable, "-P", "-m", module, json.dumps(job), json.dumps(asdict(bounds))]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(  # noqa: S603  # our own module, no shell
             command,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             timeout=bounds.cpu_s * _PATIENCE,
             check=False,
             env=environment,
         )
-    except OSError as error:
-        raise ModelError(f"{source.name}: the process to read it cannot be started: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
+    except OSError as problem:
+        raise error(f"{source.name}: the process to read it cannot be started: {problem.strerror}") from problem
+    except subprocess.TimeoutExpired as problem:
         limit = f"{bounds.cpu_s * _PATIENCE:.0f} s"
-        raise ModelError(f"{source.name}: not read within {limit}; try again on a less busy machine") from error
-    return _understood(done, bounds, source)
+        raise error(f"{source.name}: not read within {limit}; try again on a less busy machine") from problem
+    try:
+        return _understood(done)
+    except ValueError:
+        raise error(f"{source.name}: {_end(done, bounds)}") from None
+    except _RefusedError as refusal:
+        raise error(str(refusal)) from None
+
+
+class _RefusedError(Exception):
+    """The process says why not."""
 
 
 def answer(bounds: str, source: Path, work: Callable[[], object]) -> int:
@@ -78,11 +124,15 @@ def answer(bounds: str, source: Path, work: Callable[[], object]) -> int:
     limits = Bounds(**json.loads(bounds))
     _confine(limits)
     try:
-        print(json.dumps({"ok": work()}))  # noqa: T201
+        done = work()
+        said, data = (done.said, done.data) if isinstance(done, WithBytes) else (done, b"")
+        sys.stdout.buffer.write(json.dumps({"ok": said}).encode() + b"\n")
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
         return 0
     except MemoryError:
         reason = f"{source.name}: needs more than {limits.memory_bytes:,} bytes of memory"
-    except ModelError as error:
+    except WatchlineError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001  # the border of the process: whatever it is becomes one line
         reason = f"{source.name}: {type(error).__name__}: {error}"
@@ -109,15 +159,18 @@ def _limit(kind: int, limit: int) -> None:
             return
 
 
-def _understood(done: subprocess.CompletedProcess[bytes], bounds: Bounds, source: Path) -> Any:
-    """Returns the answer of the process that has ended."""
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        raise ModelError(f"{source.name}: {_end(done, bounds)}") from None
+def _understood(done: subprocess.CompletedProcess[bytes]) -> tuple[Any, memoryview]:
+    """Returns the answer of the process that has ended, and what follows it.
+
+    Raises:
+        ValueError: it gave none.
+        _RefusedError: it gave a reason instead.
+    """
+    line = done.stdout.find(b"\n") + 1
+    found = json.loads(done.stdout[:line])
     if "error" in found:
-        raise ModelError(found["error"])
-    return found["ok"]
+        raise _RefusedError(found["error"])
+    return found["ok"], memoryview(done.stdout)[line:]
 
 
 def _end(done: subprocess.CompletedProcess[bytes], bounds: Bounds) -> str:

@@ -30,7 +30,7 @@ def read_picture(path: Path) -> U8:
             the file.
     """
     try:
-        return _decode(_bytes_of(path))
+        return decode(bytes_of(path))
     except OSError as error:
         raise StreamError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
     except ValueError as error:
@@ -61,14 +61,20 @@ def cut(rgb: U8, box: Box, what: str) -> U8:
     )
 
 
-def _bytes_of(path: Path) -> bytes:
+def bytes_of(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
+    """Returns what a file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, empty, or has more than `most` bytes.
+    """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise ValueError("is a folder, not a picture")
     if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         raise ValueError("is no regular file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise ValueError(f"has {status.st_size} bytes, more than {MAX_FILE_BYTES}")
+    if status.st_size > most:
+        raise ValueError(f"has {status.st_size} bytes, more than {most}")
     with path.open("rb") as file:
         data = file.read(status.st_size)  # no more: it may be growing
     if not data:
@@ -76,7 +82,12 @@ def _bytes_of(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> U8:
+def decode(data: bytes) -> U8:
+    """Returns a picture as `read_picture` does, from what its file holds.
+
+    Raises:
+        ValueError: it is no picture that is read here, damaged, or larger than `MOST_PIXELS`.
+    """
     import cv2
 
     width, height = picture_size(data)

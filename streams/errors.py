@@ -4,6 +4,7 @@
     ├── UsageError           a request that makes no sense as asked: an option, a name, an output folder in the way
     ├── StreamError          an input cannot be opened or read at all
     ├── ModelError           a model file cannot be found, trusted, imported or run
+    ├── CaseError            a search that its case does not allow: none, over, closed, or beyond its scope
     └── OutputError          a result cannot be written: permissions, a full disk
 
 The command line prints the message as one line, without a traceback, and exits with `exit_code`.
@@ -30,6 +31,10 @@ class StreamError(WatchlineError):
 
 class ModelError(WatchlineError):
     """A model file cannot be found, trusted, imported or run."""
+
+
+class CaseError(WatchlineError):
+    """A search that its case does not allow."""
 
 
 class OutputError(WatchlineError):

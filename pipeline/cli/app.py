@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from watchline.pipeline.cli import config, dashboards, erase, evaluate, models, reid, sightings, streams
+from watchline.pipeline.cli import config, dashboards, erase, evaluate, models, photo, reid, sightings, streams
 from watchline.pipeline.cli.check import check
 from watchline.pipeline.cli.deploying import deploy
 from watchline.pipeline.cli.doctor import doctor
@@ -36,6 +36,7 @@ app.add_typer(sightings.app, name="sightings")
 app.add_typer(erase.app, name="erase")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(reid.app, name="reid")
+app.add_typer(photo.app, name="photo")
 
 
 def _print_version(asked: bool) -> None:
