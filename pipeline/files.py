@@ -10,7 +10,8 @@ from pathlib import Path
 
 from watchline.streams.errors import OutputError
 
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+BINARY: int = getattr(os, "O_BINARY", 0)  # of os.open: without it, Windows writes other line ends
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def writing(path: Path, option: str = "--out") -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        cure = "free the disk" if error.errno in _FULL else "allow writing there"
+        cure = "free the disk" if error.errno in FULL else "allow writing there"
         raise OutputError(f"{path}: cannot write ({reason}); {cure} or choose another {option}") from error
 
 

@@ -17,7 +17,7 @@ Status: TypeAlias = Literal["complete", "partial", "cancelled", "failed"]
 EXIT_CODES: dict[Status, int] = {"complete": 0, "partial": 3, "cancelled": 3, "failed": 1}
 
 _MISSING = "not installed"
-_DISTRIBUTIONS = ("watchline", "av", "lap", "numpy", "onnxruntime", "opencv-python-headless")
+_DISTRIBUTIONS = ("watchline", "av", "cryptography", "lap", "numpy", "onnxruntime", "opencv-python-headless")
 
 
 @dataclass(frozen=True, slots=True)

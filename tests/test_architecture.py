@@ -38,7 +38,17 @@ def test_the_examples_in_docstrings_run(name: str) -> None:
         ("watchline.pipeline.graph", ("av", "cv2", "onnx", "onnxruntime", "typer")),
         (
             "watchline.pipeline.cli.app",
-            ("av", "onnx", "onnxruntime", "jinja2", "prometheus_client", "scipy", "sqlalchemy", "alembic"),
+            (
+                "av",
+                "onnx",
+                "onnxruntime",
+                "cryptography",
+                "jinja2",
+                "prometheus_client",
+                "scipy",
+                "sqlalchemy",
+                "alembic",
+            ),
         ),
     ],
 )

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from watchline.pipeline.cli import config, dashboards, erase, evaluate, models, photo, reid, sightings, streams
+from watchline.pipeline.cli import (
+    audit,
+    config,
+    dashboards,
+    erase,
+    evaluate,
+    evidence,
+    models,
+    photo,
+    reid,
+    sightings,
+    streams,
+)
 from watchline.pipeline.cli.check import check
 from watchline.pipeline.cli.deploying import deploy
 from watchline.pipeline.cli.doctor import doctor
@@ -34,6 +46,8 @@ app.add_typer(streams.app, name="streams")
 app.add_typer(models.app, name="models")
 app.add_typer(sightings.app, name="sightings")
 app.add_typer(erase.app, name="erase")
+app.add_typer(audit.app, name="audit")
+app.add_typer(evidence.app, name="export")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(reid.app, name="reid")
 app.add_typer(photo.app, name="photo")
