@@ -1,4 +1,4 @@
-"""The ways to rank a gallery whose worth `watchline eval reid` tells: each changes one thing about plain cosine.
+"""The ways to rank a gallery whose worth `watchline eval reid` tells: each but the last changes one thing.
 
     cosine           likeness of the vectors, scaled to length 1
     euclidean        distance of the vectors as the network gave them
@@ -12,6 +12,7 @@
                      the Market-1501 form, tells the recording. Average precision over tracklets is not comparable
                      with that over pictures
     reranked         cosine, re-ranked by k-reciprocal neighbours (k1 = 20, k2 = 6, lambda = 0.3)
+    combined         camera_centred, multi_shot and tracklets at once: what a search does
 
 Means are of vectors of length 1.
 """
@@ -32,7 +33,7 @@ from watchline.reid.features import DISTRACTOR, JUNK, UNKNOWN, FeatureSet, marke
 from watchline.reid.rerank import rerank
 from watchline.streams.errors import UsageError
 
-VARIANTS: Final = ("cosine", "euclidean", "camera_centred", "multi_shot", "tracklets", "reranked")
+VARIANTS: Final = ("cosine", "euclidean", "camera_centred", "multi_shot", "tracklets", "reranked", "combined")
 
 Rows = NDArray[np.int64]
 
@@ -103,11 +104,13 @@ class Trial:
         yield "euclidean", self.measure(_euclidean(raw[self.query], raw[self.gallery]))
         centred = self._centred(vectors)
         yield "camera_centred", self.measure(_cosine(centred[self.query], centred[self.gallery]))
+        centred_shots, (first, centred_tracklets) = self._shots(centred), self._tracklets(centred)
         del centred
         yield "multi_shot", self.measure(_cosine(self._shots(vectors), vectors[self.gallery]))
-        first, tracklets = self._tracklets(vectors)
+        _, tracklets = self._tracklets(vectors)
         yield "tracklets", self.measure(_cosine(vectors[self.query], tracklets), self.labels.take(first))
         yield "reranked", self.measure(rerank(vectors, self.query, self.gallery))
+        yield "combined", self.measure(_cosine(centred_shots, centred_tracklets), self.labels.take(first))
 
     def measure(self, likeness: Likeness, gallery: Labels | None = None) -> Scores:
         """Returns what a ranking of the gallery is worth; `gallery` are its labels where it is not of pictures."""

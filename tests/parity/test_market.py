@@ -54,6 +54,15 @@ def test_more_shots_and_tracklets_help_as_they_do_on_the_whole_set(ours: dict[st
     assert ours["tracklets"].gallery == 751 + 500  # of the people; and each distractor is one of its own
 
 
+def test_centring_many_shots_and_tracklets_together_are_better_than_each_alone(ours: dict[str, Scores]) -> None:
+    together = ours["combined"]
+    for name, alone in ours.items():
+        if name != "combined":
+            assert together.rank(1) > alone.rank(1) + 0.06
+            assert together.rank(20) > alone.rank(20) + 0.01
+    assert together.mean_ap > ours["tracklets"].mean_ap + 0.1  # of the same gallery
+
+
 def test_re_ranking_differs_from_the_reference_by_no_more_than_rounding_moves_it(market: FeatureSet) -> None:
     trial = Trial.of(market)
     stored = trial.features.vectors

@@ -19,7 +19,7 @@ from watchline.reid.evaluate import DEPTH, Scores
 from watchline.reid.features import UNKNOWN, FeatureSet, write_features
 from watchline.streams.errors import OutputError, StreamError, UsageError, WatchlineError
 
-VARIANTS = ["cosine", "euclidean", "camera_centred", "multi_shot", "tracklets", "reranked"]
+VARIANTS = ["cosine", "euclidean", "camera_centred", "multi_shot", "tracklets", "reranked", "combined"]
 FIGURES = ["rank1", "rank5", "rank10", "rank20", "rank50", "mAP"]
 SVG = "{http://www.w3.org/2000/svg}"
 
