@@ -23,6 +23,7 @@ from watchline.pipeline.cli.store_options import (
 )
 from watchline.streams.errors import UsageError
 
+_YEAR_S = 365 * 86_400.0
 _MOST_LISTED = 100_000  # in memory at once; `export` has no such bound
 
 app = typer.Typer(
@@ -226,11 +227,14 @@ def purge(
     keep = Keep(**{f"{kind}_s": span_s(age, f"--keep-{kind}") if age else None for kind, age in said.items()})
     now = time.time()
     with opened(store) as kept:
+        _doubt_clock(store, now)
         if dry_run:
             due = overdue(store, keep, now)
             paths = f"{count(due.paths, 'path')}, {count(due.sightings, 'sighting')} altogether"
             typer.echo(f"would erase {count(due.crops, 'crop')}, {count(due.vectors, 'vector')}, {paths}")
             return
+        if any(said.values()):
+            kept.reach(now, surely=False)  # who erases by this clock believes it
         done = kept.purge(keep, now)
     if not any(said.values()):
         typer.echo("watchline: nothing was too old, as no age was said, such as --keep-crops 72h", err=True)
@@ -242,6 +246,20 @@ def purge(
         typer.echo(
             f"watchline: {store}-wal may still hold what was erased: another program uses the store all the time; "
             "end it, or purge again later",
+            err=True,
+        )
+
+
+def _doubt_clock(store: Path, now: float) -> None:
+    """Says so where the newest sighting is years older than the clock."""
+    from watchline.pipeline.store.asking import utc_text
+    from watchline.pipeline.store.counting import extent_of
+
+    tracks, _, newest = extent_of(store)
+    if tracks and now - newest > _YEAR_S:
+        typer.echo(
+            f"watchline: the newest sighting ended at {utc_text(newest)}, and now it is {utc_text(now)}: is this "
+            "machine's clock right?",
             err=True,
         )
 

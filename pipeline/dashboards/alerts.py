@@ -264,8 +264,9 @@ def _of_sightings(pace: Pace) -> tuple[Alert, ...]:
             30,
             "critical",
             "Sightings of {{ $labels.instance }} are not kept.",
-            "Who is seen now cannot be searched later. The site dashboard and the log say why: free the disk,"
-            " mend the rights of the store's file, or end what else holds it. It goes on by itself.",
+            "Who is seen now cannot be searched later. The status page and the log say why: free the disk,"
+            " mend the rights of the store's file, end what else holds it, or put a copy in the place of a damaged one,"
+            " with its -wal and -shm moved away. It goes on by itself.",
         ),
         Alert(
             "WatchlineDescriberDown",
@@ -295,6 +296,15 @@ def _of_sightings(pace: Pace) -> tuple[Alert, ...]:
             "Sightings of {{ $labels.instance }} are older than they may get.",
             "The retention could not be applied to their store; the log says what the system refused. It is tried again"
             " each hour, or minute. `watchline sightings purge` does it by hand.",
+        ),
+        Alert(
+            "WatchlineClockDoubted",
+            "watchline_sightings_clock_ahead_seconds > 0",
+            600,
+            "warning",
+            "The clock of {{ $labels.instance }} is days ahead of what its sightings know.",
+            "Less of them is erased than by its time is too old, until it has run like that for a tenth of it or NTP"
+            " keeps it right. Set it right; if it is, `watchline sightings purge` erases at once.",
         ),
         Alert(
             "WatchlineSightingsTrimmed",

@@ -124,6 +124,23 @@ _SIGHTINGS: Final = (
         unit="bytes",
         width=8,
     ),
+    Panel(
+        "Writing of sightings",
+        "Red while their store cannot be used or its disk is full; the cameras are followed all the same.",
+        (Query(f"watchline_sightings_failing{{{_HERE}}}", "{{instance}}"),),
+        "state-timeline",
+        width=12,
+        states=(("written", "green"), ("not written", "red")),
+    ),
+    Panel(
+        "Erased by the retention",
+        'Pieces a second; "held back" are times that the clock was not believed.',
+        (
+            Query(_rate("sightings_purged_total", _HERE), "{{kind}}"),
+            Query(_rate("sightings_purges_held_total", _HERE), "held back"),
+        ),
+        width=12,
+    ),
 )
 
 SITE: Final = Board(

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import Final
 
 from watchline.pipeline.files import write_whole
 from watchline.pipeline.live.journal_files import PART, Filed, camera_folder, cameras_in, files_in, time_of
+from watchline.pipeline.live.steady_now import SteadyNow
 from watchline.streams.errors import OutputError
 
 _AHEAD_S: Final = 86400.0
@@ -72,41 +72,6 @@ class Erased:
     shortened: tuple[Path, ...]
     size_bytes: int
     refused: tuple[str, ...]
-
-
-class SteadyNow:
-    """The wall clock, but jumps forwards count only once they have lasted.
-
-    Args:
-        clock: the wall clock, UTC seconds.
-        steady: a clock that never jumps, seconds.
-        believe_s: how long they must last.
-    """
-
-    def __init__(self, clock: Callable[[], float], steady: Callable[[], float], believe_s: float) -> None:
-        self._clock, self._steady, self._believe_s = clock, steady, believe_s
-        self._leads: deque[tuple[float, float]] = (
-            deque()
-        )  # when it was last seen, steady time, and the wall clock's lead; both ascend
-
-    def now(self) -> float:
-        """Returns the time that counts, UTC seconds; to be asked now and then, a jump counts from when it is seen."""
-        self._note(self._clock() - self._steady())
-        while self._leads[0][0] < self._steady() - self._believe_s and len(self._leads) > 1:
-            self._leads.popleft()
-        return self._steady() + self._leads[0][1]
-
-    def begin(self, last: float) -> None:
-        """Tells when the program last ran, UTC seconds; a time in the future tells nothing."""
-        self._note(min(last, self._clock()) - self._steady())
-
-    def _note(self, lead: float) -> None:
-        while self._leads and self._leads[-1][1] >= lead:
-            self._leads.pop()
-        # Clocks creep: leads that differ by less than a second count as one, which bounds how many are kept.
-        if self._leads and lead - self._leads[-1][1] < 1.0:
-            lead = self._leads.pop()[1]
-        self._leads.append((self._steady(), lead))
 
 
 class Shelf:
@@ -185,7 +150,7 @@ class Shelf:
 
     def _erase_old(self, filed: list[Filed], current: Collection[Path]) -> list[Filed]:
         if not self._begun and filed:
-            self._now.begin(max(each.written_at for each in filed))
+            self._now.at_least(max(each.written_at for each in filed))
         self._begun = True
         now = self._now.now()
         ahead = {each.path for each in filed if _stamp(each) > now + _AHEAD_S}

@@ -48,6 +48,9 @@ class StoreFacts:
         purged: what the retention erased since the start, by kind of data, zeros included.
         trimmed: sightings of these that went before their time, for want of room.
         purge_failing: the retention could not be applied when that was tried last.
+        purges_held: times that it was applied in part only, as the clock is not believed.
+        clock_ahead_s: by how much the clock is ahead of what is believed, where that is more than a day, else 0.
+        clock_sentence: the same for a person; "" where the clock is believed.
     """
 
     stored: int = 0
@@ -59,6 +62,9 @@ class StoreFacts:
     purged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     trimmed: int = 0
     purge_failing: bool = False
+    purges_held: int = 0
+    clock_ahead_s: float = 0.0
+    clock_sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

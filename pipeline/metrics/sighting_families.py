@@ -73,6 +73,16 @@ def _store(facts: SightingFacts) -> Iterator[Metric]:
         "1 where the retention could not be applied when that was tried last, else 0.",
         int(store.purge_failing),
     )
+    yield CounterMetricFamily(
+        "watchline_sightings_purges_held",
+        "Times that less was erased than the clock says, as it is far ahead of the time that is known.",
+        store.purges_held,
+    )
+    yield GaugeMetricFamily(
+        "watchline_sightings_clock_ahead_seconds",
+        "By how much the clock is ahead of what the retention believes, where that is more than a day, else 0.",
+        store.clock_ahead_s,
+    )
 
 
 def _counts(name: str, about: str, counts: Mapping[str, int]) -> Metric:

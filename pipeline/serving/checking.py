@@ -108,13 +108,14 @@ def _storage(site: Site) -> Check:
 
 def _sightings(site: Site, wanted: Sightings, networks: Networks) -> Check:
     """Runs the network that makes vectors, and looks at the store; one of an older schema is left as it is."""
-    from watchline.pipeline.serving.sightings import check_store
+    from watchline.pipeline.serving.sightings import check_store, may_pass
 
     try:
         model = networks.embedder(wanted).model
         there = check_store(site.sightings_file)
     except WatchlineError as error:
-        return Check("sightings", Health.FAIL, str(error), "see what the sentence names")
+        meanwhile = "; the service would run, and store no sightings until then" if may_pass(error) else ""
+        return Check("sightings", Health.FAIL, str(error), f"see what the sentence names{meanwhile}")
     kept = "with pictures" if wanted.crops else "without pictures"
     found = f"{wanted.model}, vectors of {model.dimension} numbers, SHA-256 {model.sha256[:12]}...; {kept}, {there}"
     if all(not camera.sightings for camera in site.cameras):

@@ -26,6 +26,11 @@ def check_clock(now_s: float | None = None) -> Check:
     return Check("clock", Health.OK, said)
 
 
+def synchronised() -> bool:
+    """Returns whether the system says that it keeps the clock right, by NTP or the like."""
+    return 0 <= _kernel_says() < _UNSYNCHRONISED
+
+
 def _kernel_says() -> int:
     """Returns what adjtimex(2) says of the clock; -1 where there is none."""
     adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None) if sys.platform == "linux" else None

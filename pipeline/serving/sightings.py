@@ -19,9 +19,10 @@ from watchline import __version__
 from watchline.pipeline.live.describing import Describe, Describer
 from watchline.pipeline.live.outcome import Outlet
 from watchline.pipeline.live.pool import Network
-from watchline.pipeline.live.purging import Purging
+from watchline.pipeline.live.purging import Clocks, Purging
 from watchline.pipeline.live.seeing import Seeing, SeeingParts, SeeingStatus
 from watchline.pipeline.metrics.facts import SightingFacts, StoreFacts
+from watchline.pipeline.serving.clock import synchronised
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.sightings import sighting_of
 from watchline.pipeline.site.dumping import show
@@ -29,8 +30,9 @@ from watchline.pipeline.site.site import Camera, Retention, Sightings, Site
 from watchline.pipeline.site.tracking import choice_of
 from watchline.pipeline.store.asking import LIVE
 from watchline.pipeline.store.connecting import check_file, engine_of
-from watchline.pipeline.store.failures import told
+from watchline.pipeline.store.failures import WrongStore, refused, told
 from watchline.pipeline.store.ids import Ids
+from watchline.pipeline.store.reopening import ReopeningStore
 from watchline.pipeline.store.seam import Erased, Keep
 from watchline.pipeline.store.sighting import Provenance
 from watchline.pipeline.store.sqlite import SqliteStore, open_store
@@ -38,7 +40,7 @@ from watchline.pipeline.store.upgrading import SCHEMA, check_schema, schema_of
 from watchline.pipeline.store.writer import CLOSED, ERROR, FULL, QUEUE_FULL, StoreWriter, WriterStatus
 from watchline.reid.collector import Collector, CollectorSettings
 from watchline.reid.describe import describe
-from watchline.streams.errors import OutputError
+from watchline.streams.errors import OutputError, WatchlineError
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ class SightingKeeping:
 
     Raises:
         ModelError: that cannot be had or run, or is another than the site says.
-        OutputError: the store cannot be opened.
+        WrongStore: what the site names is no store, or may not be used. A store that is damaged, held by another
+            program, or on a full disk is told by `facts`, and tried again.
         UsageError: the model describes no people, or the store's file is a folder.
     """
 
@@ -76,7 +79,7 @@ class SightingKeeping:
         self._cameras: dict[str, Camera] = {}
         self._share_bytes = min(_MOST_BYTES, max(_LEAST_BYTES, _PICTURES_BYTES // max(1, len(site.cameras))))
         self._path = site.sightings_file
-        self._store = _opened(self._path)
+        self._store = ReopeningStore(self._path, partial(_opened, self._path))
 
         def reopen() -> Describe:
             return partial(describe, body=networks.embedder(settings, expected=embedder.model))
@@ -86,7 +89,8 @@ class SightingKeeping:
         make = partial(sighting_of, Ids(), pictures=settings.crops)
         self._seeing = Seeing(SeeingParts(self._looks, self._describer, make, self._writer.put))
         self._retention = site.retention
-        self._purging = Purging(self._store.purge, _keep(site.retention), self._trim)
+        clocks = Clocks(synchronised=synchronised)
+        self._purging = Purging(self._store, _keep(site.retention), self._trim, clocks=clocks)
         self._progress = Progress()
 
     def outlet(self, site: Site, camera: Camera, network: Network) -> Outlet:
@@ -132,18 +136,21 @@ class SightingKeeping:
         """Returns how things stand."""
         seeing, wrote = self._together()
         purge = self._purging.status()
-        refused = {reason: wrote.refused.get(reason, 0) for reason in _REASONS} | {_LOST: wrote.lost}
-        sentence = f"sightings are not written: {wrote.last_error}" if wrote.trouble else ""
+        trouble = self._store.trouble or (wrote.last_error if wrote.trouble else "")
+        unkept = {reason: wrote.refused.get(reason, 0) for reason in _REASONS} | {_LOST: wrote.lost}
         store = StoreFacts(
             wrote.stored,
-            refused,
+            unkept,
             wrote.queued,
             _size_bytes(self._path),
-            bool(wrote.trouble),
-            sentence,
+            bool(trouble),
+            f"sightings are not written: {trouble}" if trouble else "",
             purge.purged,
             purge.trimmed,
             purge.failing,
+            purge.held,
+            purge.ahead_s,
+            purge.sentence,
         )
         return SightingFacts(seeing, store)
 
@@ -237,17 +244,25 @@ def people_of(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels if len(labels) == 1 else ()
 
 
+def may_pass(error: WatchlineError) -> bool:
+    """Tells whether something is wrong with a store as may be mended while the service runs without it."""
+    return isinstance(error, OutputError) and not isinstance(error, WrongStore)
+
+
 def check_store(path: Path) -> str:
     """Returns what is known of the store that a site names; changes nothing.
 
     Raises:
-        OutputError: it is none, is damaged, of a newer program, or may not be written.
+        WrongStore: it is none, or may not be written.
+        OutputError: it is damaged, of a newer program, or cannot be used now.
         UsageError: it is a folder.
     """
     if not path.exists():
         there = next(each for each in path.parents if each.exists())
+        if not there.is_dir():
+            raise WrongStore(f"{there}: no folder; choose another sightings.path")
         if not os.access(there, os.W_OK):
-            raise OutputError(f"{there}: no leave to write there; allow it, or choose sightings.path")
+            raise WrongStore(f"{there}: no leave to write there; allow it, or choose sightings.path")
         return f"{path} will be made"
     check_file(path, create=False)
     engine = engine_of(path)
@@ -266,7 +281,8 @@ def _opened(path: Path) -> SqliteStore:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{path.parent}: cannot be made ({reason}); make it, or choose sightings.path") from error
+        sentence = f"{path.parent}: cannot be made ({reason}); make it, or choose sightings.path"
+        raise refused(error, sentence) from error
     return open_store(path)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from watchline.pipeline.store.failures import is_busy, told, translated
+from watchline.pipeline.store.failures import WrongStore, is_busy, told, translated
 from watchline.streams.errors import OutputError, UsageError
 
 BUSY_S: Final = 10.0
@@ -38,13 +38,14 @@ def check_file(path: Path, *, create: bool) -> None:
 
     Raises:
         UsageError: there is none and none is to be made, or it is a folder.
-        OutputError: it may not be written.
+        WrongStore: it may not be written.
+        OutputError: its disk can only be read.
     """
-    if path.is_dir():
-        raise UsageError(f"{path}: a folder; name a file for the store")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
     with told(path):
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder; name a file for the store")
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
         if not path.exists():
             if not create:
                 raise UsageError(f"{path}: no such store; `watchline run --store {path}` makes one")
@@ -52,7 +53,13 @@ def check_file(path: Path, *, create: bool) -> None:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         for place in (path, path.parent):
             if not os.access(place, os.R_OK | os.W_OK):
-                raise OutputError(f"{path}: no leave to read and write {place}, or its disk can only be read")
+                if _is_on_read_only_disk(place):
+                    raise OutputError(f"{path}: its disk can only be read; mount it for writing, or look at its errors")
+                raise WrongStore(f"{path}: no leave to read and write {place}; allow it, or name another file")
+
+
+def _is_on_read_only_disk(place: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def connect(path: Path, busy_s: float = BUSY_S) -> sqlite3.Connection:

@@ -21,6 +21,7 @@ _ROOMY: Final = 0.9  # of it that is used afterwards
 _PARTS: Final = 20  # of all sightings, so few at once that a small store keeps its newest
 _TRUNCATE_S: Final = 0.5  # a reader may keep the log until the next time: new sightings must not wait for that
 STALE: Final = "removed_until"  # name in `meta`: the newest mark that was dropped
+_CLOCK: Final = "clock"  # name in `meta`: the latest time that was believed here
 
 _table: Final = schema.sighting
 
@@ -61,6 +62,35 @@ def trim(database: Database, most_bytes: int, now: float) -> Erased:
             crops, vectors = crops + pictures, vectors + gone
         database.truncate(_TRUNCATE_S)
     return Erased(tuple(ids), crops, vectors, 0)
+
+
+def reached(database: Database) -> float | None:
+    """Returns the latest time that was believed here; where none was noted, when the newest sighting ended."""
+    with database.reading() as connection:
+        noted = _noted_time(connection)
+        return connection.execute(select(func.max(_table.c.ended_at))).scalar() if noted is None else noted
+
+
+def reach(database: Database, at: float, *, surely: bool) -> None:
+    """Notes the time that is believed; an earlier one than before only where it is sure."""
+
+    def work() -> None:
+        with database.writing() as connection:
+            before = _noted_time(connection)
+            if surely or before is None or at > before:
+                _note(connection, _CLOCK, repr(at))
+
+    database.with_room(work)
+
+
+def _noted_time(connection: Connection) -> float | None:
+    noted = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == _CLOCK)).scalar()
+    return None if noted is None else float(noted)
+
+
+def _note(connection: Connection, name: str, value: str) -> None:
+    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
+    connection.execute(schema.meta.insert().values(name=name, value=value))
 
 
 def _used_bytes(database: Database) -> int:
@@ -145,14 +175,13 @@ def _erase_found(database: Database, wanted: Select[tuple[int, str]], now: float
 
 def _drop_old_marks(database: Database, until: float) -> None:
     """Forgets which vectors were removed long ago, and notes up to where."""
-    removed, meta = schema.removed, schema.meta
+    removed = schema.removed
     with database.writing() as connection:
         newest = connection.execute(select(func.max(removed.c.mark)).where(removed.c.at < until)).scalar()
         if newest is None:
             return
         connection.execute(delete(removed).where(removed.c.mark <= newest))
-        connection.execute(delete(meta).where(meta.c.name == STALE))
-        connection.execute(meta.insert().values(name=STALE, value=str(newest)))
+        _note(connection, STALE, str(newest))
 
 
 def _drop_backups(database: Database, keep: Keep, now: float) -> tuple[str, ...]:

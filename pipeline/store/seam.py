@@ -183,5 +183,16 @@ class SightingStore(Protocol):
     def trim(self, most_bytes: int) -> Erased:
         """Erases the sightings that were stored first, where all together take nearly `most_bytes` or more."""
 
+    def reached(self) -> float | None:
+        """Returns the latest time that was noted, else when the newest sighting ended, UTC seconds; None: neither."""
+
+    def reach(self, at: float, *, surely: bool) -> None:
+        """Notes a time as believed, so that a clock far ahead of it can be doubted.
+
+        Args:
+            at: UTC seconds.
+            surely: it replaces a later one, too.
+        """
+
     def close(self) -> None:
         """Lets go of the files; idempotent."""

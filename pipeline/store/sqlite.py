@@ -40,7 +40,8 @@ def open_store(
 
     Raises:
         UsageError: there is none and none is to be made, or it is a folder.
-        OutputError: not a store, a damaged one, of a newer watchline, or no leave to write.
+        WrongStore: not a store, or no leave to write.
+        OutputError: a damaged one, one of a newer watchline, or one that cannot be used for another reason.
     """
     path = path.absolute()
     check_file(path, create=create)
@@ -146,6 +147,14 @@ class SqliteStore:
     def trim(self, most_bytes: int) -> Erased:
         """See `SightingStore`; what is erased is used again before the file grows, which never gets smaller."""
         return purging.trim(self._database, most_bytes, self._clock())
+
+    def reached(self) -> float | None:
+        """See `SightingStore`."""
+        return purging.reached(self._database)
+
+    def reach(self, at: float, *, surely: bool) -> None:
+        """See `SightingStore`."""
+        purging.reach(self._database, at, surely=surely)
 
     def removed(self, after: int = -1) -> tuple[I64, int]:
         """See `SightingStore`."""

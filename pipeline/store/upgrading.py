@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
+from watchline.pipeline.store.failures import WrongStore
 from watchline.streams.errors import OutputError
 
 SCHEMA: Final = 1  # of this program
@@ -32,10 +33,11 @@ def check_schema(path: Path, found: int, newest: int = SCHEMA) -> None:
     """Refuses tables that this program does not know.
 
     Raises:
-        OutputError: they are not a store's, or a newer program's.
+        WrongStore: they are not a store's.
+        OutputError: they are a newer program's.
     """
     if found < 0:
-        raise OutputError(f"{path}: a database, but not a store of watchline; name another file")
+        raise WrongStore(f"{path}: a database, but not a store of watchline; name another file")
     if found > newest:
         raise OutputError(f"{path}: its schema is {found}, this watchline knows {newest}; use the newer watchline")
 

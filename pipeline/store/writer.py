@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from watchline.pipeline.store.failures import StoreFull
-from watchline.pipeline.store.seam import SightingStore
 from watchline.pipeline.store.sighting import Sighting
 from watchline.streams.errors import OutputError
 
@@ -74,6 +73,13 @@ class WriterStatus:
     since: float
 
 
+class Adds(Protocol):
+    """What of a `SightingStore` a writer needs; see there."""
+
+    def add(self, sightings: Sequence[Sighting]) -> None:
+        """Keeps all or none."""
+
+
 class StoreWriter:
     """Writes sightings to a store, many in one commit. Safe to call from several threads.
 
@@ -85,7 +91,7 @@ class StoreWriter:
         settings: see there.
     """
 
-    def __init__(self, store: SightingStore, settings: WriterSettings = WriterSettings()) -> None:
+    def __init__(self, store: Adds, settings: WriterSettings = WriterSettings()) -> None:
         self._store = store
         self._settings = settings
         self._changed = threading.Condition()

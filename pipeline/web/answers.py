@@ -174,7 +174,7 @@ def sightings(facts: SightingFacts) -> Sightings:
     return Sightings(
         state=seeing.state.value,
         failing=store.failing,
-        sentence=redact("; ".join(part for part in (store.sentence, seeing.sentence) if part)),
+        sentence=redact("; ".join(part for part in (store.sentence, store.clock_sentence, seeing.sentence) if part)),
         tracklets=seeing.ended,
         waiting=seeing.waiting + store.waiting,
         stored=store.stored,

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from tests.kit.prometheus_server import PrometheusServer
 from tests.kit.require import skip_or_fail
 from tests.pipeline.live_app import TOKEN, ScriptedDaemon
+from tests.pipeline.live_sightings import seeing, store
 from tests.pipeline.live_statuses import pool
 from watchline.pipeline.cli.app import app
 from watchline.pipeline.dashboards.alerts import JOB, Pace, alerts, rule_file
@@ -26,6 +27,7 @@ from watchline.pipeline.dashboards.board import grafana
 from watchline.pipeline.dashboards.boards import BOARDS
 from watchline.pipeline.live.status import PoolState
 from watchline.pipeline.metrics.camera_families import CAMERA_FAMILIES
+from watchline.pipeline.metrics.facts import SightingFacts
 from watchline.pipeline.web.access import Access
 from watchline.pipeline.web.server import WebServer
 from watchline.streams.camera import CameraState
@@ -172,6 +174,7 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         HERE_LABELS,
     ),
     "WatchlineSightingsNotPurged": ({f"watchline_sightings_purge_failing{{{HERE}}}": "1x40"}, HERE_LABELS),
+    "WatchlineClockDoubted": ({f"watchline_sightings_clock_ahead_seconds{{{HERE}}}": "2000000x40"}, HERE_LABELS),
     "WatchlineSightingsTrimmed": ({f"watchline_sightings_trimmed_total{{{HERE}}}": "0+5x40"}, HERE_LABELS),
     "WatchlineConfigRefused": ({f"watchline_config_last_reload_successful{{{HERE}}}": "0x40"}, HERE_LABELS),
     "WatchlineNotScraped": ({f"up{{{HERE}}}": "0x40"}, HERE_LABELS),
@@ -200,6 +203,7 @@ HEALTHY = {
     f"watchline_sightings_failing{{{HERE}}}": "0x40",
     f"watchline_sightings_purge_failing{{{HERE}}}": "0x40",
     f"watchline_sightings_trimmed_total{{{HERE}}}": "7x40",
+    f"watchline_sightings_clock_ahead_seconds{{{HERE}}}": "0x40",
     f"watchline_describer_up{{{HERE}}}": "1x40",
     f"watchline_tracklets_total{{{CAMERA}}}": "0+60x40",
     f'watchline_tracklets_undescribed_total{{{HERE},reason="no_crop"}}': "0+30x40",
@@ -386,6 +390,12 @@ class TestWithPrometheus:
                 return lambda: daemon.site.pools.update(people=pool("people", state))
 
             breaks("WatchlineDetectorDown", detector(PoolState.DOWN), detector(PoolState.RUNNING))
+
+            def stored(*, failing: bool) -> Callable[[], None]:
+                facts = SightingFacts(seeing("dock-1"), replace(store(), failing=failing))
+                return lambda: setattr(daemon, "sightings_now", facts)
+
+            breaks("WatchlineSightingsRefused", stored(failing=True), stored(failing=False))
 
             def reloaded(ok: bool) -> Callable[[], None]:
                 return lambda: setattr(daemon, "reloads", replace(daemon.reloads, last_ok=ok))

@@ -18,7 +18,8 @@ from tests.pipeline.live_outcomes import AT, Hands, lines_of, make_outcome, wait
 from tests.pipeline.test_live_journal import DAY, QUICK, settled, write
 from watchline.pipeline.live.journal import Journal, JournalSettings
 from watchline.pipeline.live.journal_files import new_path
-from watchline.pipeline.live.journal_shelf import Retention, Shelf, SteadyNow
+from watchline.pipeline.live.journal_shelf import Retention, Shelf
+from watchline.pipeline.live.steady_now import SteadyNow
 from watchline.streams.errors import UsageError
 
 

@@ -204,6 +204,7 @@ class TestCheck:
             ({"model": "none.onnx"}, "none.onnx"),
             ({"path": "folder"}, "a folder; name a file for the store"),
             ({"path": "site.yaml"}, "not a store of watchline"),
+            ({"path": "site.yaml/people.db"}, "no folder; choose another sightings.path"),
         ],
     )
     def test_what_cannot_work_is_told(
@@ -222,6 +223,15 @@ class TestCheck:
         assert "GB in" in self.checked(site, tmp_path).found
         site["defaults"] = {"sightings": False}
         assert self.checked(site, tmp_path).health is Health.WARN
+
+    def test_a_store_without_which_the_service_runs_is_told_as_such(self, site: dict[str, Any], tmp_path: Path) -> None:
+        with closing(open_store(tmp_path / "people.db")) as store:
+            store.add([make_sighting()])
+        (tmp_path / "people.db").write_bytes(bytes(8192))
+        (tmp_path / "people.db.ballast").touch()
+        check = self.checked(site, tmp_path)
+        assert (check.health, "damaged" in check.found) == (Health.FAIL, True), check
+        assert check.mend.endswith("the service would run, and store no sightings until then")
 
     def test_a_network_that_is_opened_anew_must_be_the_same(self, tmp_path: Path) -> None:
         file = write_tiny_embedder(tmp_path / "body.onnx")

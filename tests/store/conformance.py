@@ -413,6 +413,16 @@ class StoreConformance:
             assert failed == []
             assert store.count(EVERYTHING) == 48
 
+    def test_the_time_that_is_believed_goes_back_only_where_that_is_sure(self) -> None:
+        with self.make() as store:
+            assert store.reached() is None
+            one = make_sighting()
+            store.add([one])
+            assert store.reached() == one.ended_at  # nothing was noted
+            for at, surely, reached in ((5e8, False, 5e8), (7e8, False, 7e8), (6e8, False, 7e8), (6e8, True, 6e8)):
+                store.reach(at, surely=surely)
+                assert store.reached() == reached
+
     def test_it_may_be_closed_twice(self) -> None:
         with self.make() as store:
             store.close()

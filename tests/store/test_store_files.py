@@ -152,7 +152,7 @@ def test_a_store_without_leave_says_so(stored: Path, mode: int, folder_mode: int
             print(type(error).__name__, error)
     """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.startswith(f"OutputError {stored}: no leave to read and write")
+    assert done.stdout.startswith(f"WrongStore {stored}: no leave to read and write")
     assert done.stdout.count("\n") == 1
 
 
