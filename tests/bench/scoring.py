@@ -22,7 +22,7 @@ from watchline.reid.centring import LEAST, CameraMeans, centred
 from watchline.reid.cohort import TOP, Yardstick, moments, s_norm
 from watchline.reid.embeddings import EmbeddingModel
 from watchline.reid.evaluate import Labels, Scores, measure
-from watchline.reid.features import read_features, unit
+from watchline.reid.features import Text, read_features, unit
 from watchline.reid.fusing import reciprocal, standard, weighted
 from watchline.reid.transit import TransitPrior
 from watchline.reid.variants import Trial
@@ -42,7 +42,7 @@ class Side:
 
     vectors: F32
     labels: Labels
-    camera: NDArray[np.str_]
+    camera: Text
     recording: NDArray[np.str_]
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
