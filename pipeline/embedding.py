@@ -33,6 +33,7 @@ def open_embedder(
     kind: Kind = Kind.BODY,
     *,
     family: str = "",
+    workers: int = 1,
     expected: EmbeddingModel | None = None,
     expected_by: str = "the gallery",
 ) -> Embedder:
@@ -47,6 +48,7 @@ def open_embedder(
             errors to theirs.
         kind: what of a person it must describe.
         family: how the network is fed, one of `EMBEDDERS`, where its file does not say it.
+        workers: most calls at once.
         expected: whose vectors its own will be compared with, where that is known; anything else is refused.
         expected_by: what holds those vectors, for the message.
 
@@ -64,7 +66,7 @@ def open_embedder(
     sha256 = hash_model(found.path)
     network = network_of(found, imports(cache))
     told = family if network == found.path else ""
-    engine = open_engine(network, _devices(device, network), told or _family(name, network, kind))
+    engine = open_engine(network, _devices(device, network), told or _family(name, network, kind), workers)
     if engine.card.task != "embed":
         raise _finds(name, kind)
     embedder = Embedder(engine, label_of(name), sha256)

@@ -15,8 +15,8 @@ import numpy as np
 
 from watchline.detectors.boxes import F32
 from watchline.detectors.detections import FaceDetections
-from watchline.reid.cutting import Cut, shrunk
-from watchline.reid.quality import FACE_GATE, Flaw, Gate, Refusal, frontal, judge, sharpness
+from watchline.reid.cutting import Cut, around_face, shrunk
+from watchline.reid.quality import FACE_GATE, Flaw, Gate, Refusal, face_bound, judge, sharpness
 from watchline.reid.shelf import Shelf
 from watchline.reid.tracklet import Crop, Tracklet
 from watchline.reid.trail import Trail
@@ -27,7 +27,6 @@ FacesOf: TypeAlias = Callable[[int], FaceDetections]
 """Given a row of the frame's detections, the face that belongs to it; none where none does."""
 
 _CLEARLY_BETTER = 1.1  # a picture must be this much better to take another's place
-_FACE_MARGIN = 0.3  # of a face's sides, kept around it: aligning turns and moves it
 _NO_LANDMARKS = np.empty((0, 2), np.float32)
 _NO_FACE = FaceDetections.empty()
 
@@ -296,16 +295,15 @@ class Collector:
         if not len(face) or frame.pts_s - part.face_looked_s < self._settings.look_s:
             return
         part.face_looked_s = frame.pts_s
-        xyxy, score, gate = face.xyxy[0], float(face.score[0]), self._settings.face_gate
-        judged = judge(face.xyxy, face.score, frame.height, frame.width, gate)
-        bound = float(judged.bound[0]) * frontal(face.landmarks[0])
+        xyxy, gate = face.xyxy[0], self._settings.face_gate
+        bound = face_bound(face, frame.height, frame.width, gate)
         to_beat = _CLEARLY_BETTER * part.face.to_beat(frame.pts_s)
         if bound <= to_beat:
             return
         sharp = self._sharpness(frame, Cut.of(xyxy, frame.height, frame.width))
         if sharp >= gate.least_sharpness and bound * sharp > to_beat:
-            around = Cut.of(_around(xyxy), frame.height, frame.width)
-            self._take(part.face, frame, around, xyxy, score, bound * sharp, face.landmarks[0])
+            around = Cut.of(around_face(xyxy), frame.height, frame.width)
+            self._take(part.face, frame, around, xyxy, float(face.score[0]), bound * sharp, face.landmarks[0])
 
     def _sharpness(self, frame: Frame, cut: Cut) -> float:
         self.gathered.looked += 1
@@ -331,9 +329,3 @@ class Collector:
         shelf.drop_worst()
         self._bytes += shelf.size_bytes - before
         self.gathered.given_up += 1
-
-
-def _around(xyxy: F32) -> F32:
-    """Returns a face's box with what is kept around it."""
-    margin = _FACE_MARGIN * (xyxy[2:] - xyxy[:2])
-    return np.concatenate([xyxy[:2] - margin, xyxy[2:] + margin])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchline.detectors.boxes import F32
+from watchline.detectors.detections import FaceDetections
 from watchline.streams.frame import U8
 
 Bools: TypeAlias = NDArray[np.bool_]
@@ -150,6 +151,19 @@ def judge(boxes: F32, scores: F32, height: int, width: int, gate: Gate) -> Judge
         flaw[wrong], nearness[wrong] = kind, value[wrong]
     bound = np.minimum(1, high / gate.full_height_px) * scores * visible * np.where(cut, _CUT_COUNTS, 1)
     return Judged(np.where(flaw == Flaw.NONE, bound, 0).astype(np.float32), flaw, nearness)
+
+
+def face_bound(face: FaceDetections, height: int, width: int, gate: Gate) -> float:
+    """Returns the quality that the picture of one face has if it is as sharp as can be, in [0, 1]; 0 if refused.
+
+    Args:
+        face: one.
+        height: of the picture that it was found in, pixels.
+        width: likewise.
+        gate: what is wanted.
+    """
+    judged = judge(face.xyxy, face.score, height, width, gate)
+    return float(judged.bound[0]) * frontal(face.landmarks[0])
 
 
 def is_cut(boxes: F32, height: int, width: int) -> Bools:

@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
 from watchline.detectors.restarts import Restarts
 from watchline.pipeline.live.status import PoolState
 from watchline.pipeline.live.tally import STAGE_BOUNDS_S, Histogram, Tally
-from watchline.reid.embeddings import TrackletEmbedding
+from watchline.reid.embeddings import Kind, TrackletEmbedding
 from watchline.reid.tracklet import Tracklet
 from watchline.streams.errors import ModelError, WatchlineError
 
@@ -22,8 +23,23 @@ _MOST_PAUSE_S: Final = 5.0
 _TELL_AGAIN_S: Final = 60.0
 
 Vectors: TypeAlias = tuple[TrackletEmbedding, ...]
-Describe: TypeAlias = Callable[[Sequence[Tracklet]], list[Vectors]]
-"""Makes the vectors of each tracklet, none of one without crops; raises ModelError where the network fails."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """A tracklet that was described.
+
+    Attributes:
+        tracklet: it, with the faces that were found on its pictures.
+        vectors: of its body and its face; none where there is no picture.
+    """
+
+    tracklet: Tracklet
+    vectors: Vectors
+
+
+Describe: TypeAlias = Callable[[Sequence[Tracklet]], list[Described]]
+"""Describes each tracklet; raises ModelError where a network fails. Called from several threads at once."""
 
 
 class Undescribed(StrEnum):
@@ -37,7 +53,7 @@ class Undescribed(StrEnum):
 
 
 class Describer:
-    """Makes vectors; one thread uses it, any may ask how it is.
+    """Makes vectors, for several threads at once; any may ask how it is.
 
     A network that fails is opened anew, five times within a minute; then it is down and tried each minute. Meanwhile
     nothing is described, and nobody waits for it.
@@ -46,8 +62,9 @@ class Describer:
         opened: the network, first.
         reopen: opens it anew.
         restarts: how often it may fail.
-        budget: most of a processor's time that it may take, in (0, 1]; see `pause_s`. Networks on processors run in the
-            thread that asks; those on other devices take nothing from who tracks.
+        budget: processors whose time it may take, more than 0, `workers` at most; see `pause_s`. Networks on processors
+            run in the thread that asks; those on other devices take nothing from who tracks.
+        workers: threads that use it; each has the same part of the budget.
         cpu_s: processor time of the calling thread, seconds.
     """
 
@@ -57,18 +74,21 @@ class Describer:
         reopen: Callable[[], Describe],
         restarts: Restarts | None = None,
         budget: float = 1.0,
+        workers: int = 1,
         cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
         self._opened: Describe | None = opened
         self._reopen = reopen
         self._restarts = restarts or Restarts()
-        self._budget = budget
+        self._rest = workers / budget - 1  # for each second that was spent
         self._cpu_s = cpu_s
-        self._lock = threading.Lock()  # of what follows
+        self._own = threading.local()  # what a thread spent
+        self._opening = threading.Lock()  # one opens it anew, the others wait for that
+        self._lock = threading.Lock()  # of what follows, and of `_opened` and `_restarts`
         self.sentence = ""
-        self.deaths = self.crops = 0
+        self.deaths = 0
+        self._crops = dict.fromkeys(Kind, 0)
         self._durations = Tally(STAGE_BOUNDS_S)
-        self._spent_s = 0.0
         self._told_s = -_TELL_AGAIN_S
 
     @property
@@ -78,26 +98,31 @@ class Describer:
             return PoolState.RUNNING
         return PoolState.DOWN if self._restarts.is_down else PoolState.RESTARTING
 
+    def crops(self) -> dict[str, int]:
+        """Returns of how many pictures vectors were made, by what they show."""
+        with self._lock:
+            return {kind.value: count for kind, count in self._crops.items()}
+
     def durations(self) -> Histogram:
         """Returns how long batches took, seconds."""
         with self._lock:
             return self._durations.histogram()
 
     def pause_s(self) -> float:
-        """Returns for how long to rest after what was done since this was asked last: the budget, kept."""
-        spent_s, self._spent_s = self._spent_s, 0.0
-        return min(_MOST_PAUSE_S, spent_s * (1 / self._budget - 1))
+        """Returns for how long to rest after what the thread did since it asked last: the budget, kept."""
+        spent_s, self._own.spent_s = self._spent_s(), 0.0
+        return min(_MOST_PAUSE_S, spent_s * self._rest)
 
-    def describe(self, tracklets: Sequence[Tracklet]) -> list[Vectors | Undescribed]:
-        """Returns the vectors of each tracklet, or why it has none; never raises."""
-        results: list[Vectors | Undescribed] = [Undescribed.NO_CROP] * len(tracklets)
-        chosen = [i for i, tracklet in enumerate(tracklets) if tracklet.crops or tracklet.faces]
+    def describe(self, tracklets: Sequence[Tracklet]) -> list[Described | Undescribed]:
+        """Returns each tracklet with its vectors, or why it has none; never raises."""
+        results: list[Described | Undescribed] = [Undescribed.NO_CROP] * len(tracklets)
+        chosen = [i for i, tracklet in enumerate(tracklets) if tracklet.crops]
         if chosen:
             for i, result in zip(chosen, self._described([tracklets[i] for i in chosen]), strict=True):
                 results[i] = result
         return results
 
-    def _described(self, tracklets: Sequence[Tracklet]) -> Sequence[Vectors | Undescribed]:
+    def _described(self, tracklets: Sequence[Tracklet]) -> Sequence[Described | Undescribed]:
         opened = self._ready()
         if opened is None:
             return [Undescribed.MODEL] * len(tracklets)
@@ -106,9 +131,9 @@ class Describer:
             try:
                 found = opened(tracklets)
             finally:
-                self._spent_s += self._cpu_s() - cpu_s  # what fails costs as much
+                self._own.spent_s = self._spent_s() + self._cpu_s() - cpu_s  # what fails costs as much
         except ModelError as error:
-            self._failed(error)
+            self._failed(opened, error)
             return [Undescribed.MODEL] * len(tracklets)
         except Exception as error:  # noqa: BLE001  # of one picture, perhaps: the others are described alone
             if len(tracklets) > 1:
@@ -121,26 +146,39 @@ class Describer:
             return [Undescribed.UNFIT]
         with self._lock:
             self._durations.add(time.monotonic() - begun_s)
-            self.crops += sum(len(tracklet.crops) + len(tracklet.faces) for tracklet in tracklets)
-            self._restarts.works()
-        return [vectors or Undescribed.UNFIT for vectors in found]
+            for vector in (vector for each in found for vector in each.vectors):
+                self._crops[vector.model.kind] += vector.crops
+            if self._opened is opened:
+                self._restarts.works()
+        return [each if each.vectors else Undescribed.UNFIT for each in found]
+
+    def _spent_s(self) -> float:
+        return getattr(self._own, "spent_s", 0.0)
 
     def _ready(self) -> Describe | None:
         """Returns what makes vectors, opened anew if it is time to."""
-        if self._opened is None and not self._restarts.wait_s():
-            try:
-                self._opened, self.sentence = self._reopen(), ""
-                _log.warning("vectors of people are made again")
-            except Exception as error:  # noqa: BLE001  # whatever it was, it is told, and tried again
-                self._failed(error)
-        return self._opened
+        with self._opening:
+            if self._opened is None and not self._restarts.wait_s():
+                try:
+                    opened = self._reopen()
+                except Exception as error:  # noqa: BLE001  # whatever it was, it is told, and tried again
+                    self._failed(None, error)
+                else:
+                    with self._lock:
+                        self._opened, self.sentence = opened, ""
+                    _log.warning("vectors of people are made again")
+            return self._opened
 
-    def _failed(self, error: Exception) -> None:
-        self._opened = None
-        self.deaths += 1
-        self._restarts.died()
+    def _failed(self, opened: Describe | None, error: Exception) -> None:
+        """Gives up `opened`, which failed; None: it could not be opened."""
+        with self._lock:
+            if self._opened is not opened:
+                return  # another thread said so
+            self._opened = None
+            self.deaths += 1
+            self._restarts.died()
+            wait_s = self._restarts.wait_s()
         what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
-        wait_s = self._restarts.wait_s()
         again = f"down, next try in {wait_s:.0f} s" if wait_s else "it is opened anew"
         self.sentence = f"people are stored without vectors: {what}; {again}"
         _log.error("%s", self.sentence)

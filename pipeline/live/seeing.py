@@ -1,6 +1,6 @@
 """What was seen of people while the daemon runs: tracklets of all cameras, described and handed to the store.
 
-    outlets ──> a collector each (under its lane's lock) ──> Backlog ──> one thread: Describer, Sighting ──> store
+    outlets ──> a collector each (under its lane's lock) ──> Backlog ──> workers: Describer, Sighting ──> store
 
 Looking at a frame costs little and never waits. What cannot be described, or not kept, is counted by its reason.
 """
@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
 from watchline.pipeline.live.backlog import Backlog, BacklogBounds, Fate, Seen, Waiting
-from watchline.pipeline.live.describing import Describer, Undescribed, Vectors
+from watchline.pipeline.live.describing import Described, Describer, Undescribed, Vectors
 from watchline.pipeline.live.outcome import Outcome, Outlet
 from watchline.pipeline.live.status import PoolState
 from watchline.pipeline.live.tally import STAGE_BOUNDS_S, Histogram, Tally
@@ -79,12 +79,14 @@ class SeeingParts:
         describer: makes vectors.
         make: makes sightings; pictures are left out there, if they are not to be kept.
         put: hands one to the store; does not wait; false where it is refused, which is counted there.
+        workers: threads that describe.
     """
 
     looks: Callable[[str, tuple[str, ...]], Looks]
     describer: Describer
     make: Make
     put: Callable[[Sighting], bool]
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,13 @@ class SeeingStatus:
         waiting_bytes: what they hold.
         faults: frames that could not be looked at, and tracklets that could not be stored.
         spared: what was left out to stay within bounds, by every reason of `Spared`, zeros included.
-        crops: pictures of which vectors were made.
+        crops: pictures of which vectors were made, by the kind of what they show.
         looks: time that looking at a frame took, seconds.
         batches: time that making vectors of several took, seconds.
         state: whether vectors are made.
         sentence: why not; "" while they are.
         deaths: how often what makes them failed.
-        advanced_s: how long ago the thread last ended a round, seconds.
+        advanced_s: how long ago a worker last ended a round, the one for which that is longest, seconds.
     """
 
     tracklets: dict[str, int]
@@ -119,7 +121,7 @@ class SeeingStatus:
     waiting_bytes: int
     faults: int
     spared: dict[str, int]
-    crops: int
+    crops: dict[str, int]
     looks: Histogram
     batches: Histogram
     state: PoolState
@@ -180,9 +182,13 @@ class Seeing:
         self._told_s = -_TELL_AGAIN_S
         self._closing = threading.Event()
         self._describe_until_s = float("inf")
-        self._advanced_s = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="sightings", daemon=True)
-        self._thread.start()
+        self._advanced_s = [time.monotonic()] * parts.workers  # when each worker ended a round
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), name=f"describe-{number}", daemon=True)
+            for number in range(parts.workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def outlet(self, camera: str, provenance: Provenance, *, wanted: bool = True) -> Outlet:
         """Returns what takes the outcomes of a camera, which begins or begins anew.
@@ -246,13 +252,13 @@ class Seeing:
                 waiting_bytes=waiting_bytes,
                 faults=self._faults,
                 spared={reason.value: n for reason, n in self._spared.items()},
-                crops=describer.crops,
+                crops=describer.crops(),
                 looks=self._looks.histogram(),
                 batches=describer.durations(),
                 state=describer.state,
                 sentence=describer.sentence,
                 deaths=describer.deaths,
-                advanced_s=time.monotonic() - self._advanced_s,
+                advanced_s=time.monotonic() - min(self._advanced_s),
             )
 
     def close(self, timeout_s: float) -> int:
@@ -268,7 +274,8 @@ class Seeing:
         self._describe_until_s = begun_s + timeout_s / 2
         self._closing.set()
         self._backlog.close()
-        self._thread.join(max(0.0, begun_s + timeout_s - time.monotonic()))
+        for thread in self._threads:
+            thread.join(max(0.0, begun_s + timeout_s - time.monotonic()))
         with self._lock:
             self._unkept[Unkept.CLOSED] += self._backlog.clear()
             return self._unkept[Unkept.CLOSED] + self._backlog.waiting()[0]
@@ -322,16 +329,16 @@ class Seeing:
             self._told_s = now_s
         _log.error('camera "%s": no sighting could be made (%s: %s)', camera, type(error).__name__, error)
 
-    # The one thread that describes.
+    # The workers. They store tracklets in any order: key and part tell which belong together.
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         while True:
             last = self._closing.is_set()
             waiting = self._backlog.take(_AT_ONCE, _TICK_S, _GATHER_S)
             self._store(waiting)
             self._backlog.rest(self._parts.describer.pause_s())
             self._end_idle()
-            self._advanced_s = time.monotonic()
+            self._advanced_s[number] = time.monotonic()
             if last and not waiting:
                 return
 
@@ -343,17 +350,17 @@ class Seeing:
             found = [Undescribed.CLOSING] * len(chosen)
         results = iter(found)
         for each in waiting:
-            result = next(results) if each.describe else ()
+            bare = Described(each.seen.tracklet, ())
+            result = next(results) if each.describe else bare
             if isinstance(result, Undescribed):
                 with self._lock:
                     self._undescribed[result] += 1
-                result = ()
-            self._hand_over(each, result)
+                result = bare
+            self._hand_over(each.seen, result)
 
-    def _hand_over(self, waiting: Waiting, vectors: Vectors) -> None:
-        seen = waiting.seen
+    def _hand_over(self, seen: Seen, described: Described) -> None:
         try:
-            sighting = self._parts.make(seen.tracklet, vectors, seen.track_key, seen.provenance)
+            sighting = self._parts.make(described.tracklet, described.vectors, seen.track_key, seen.provenance)
             with self._lock:  # whoever asks sees it here or there, never twice
                 self._parts.put(sighting)
                 self._backlog.settle()

@@ -44,7 +44,12 @@ def _vectors(seeing: SeeingStatus) -> Iterator[Metric]:
     up = int(seeing.state is PoolState.RUNNING)
     yield GaugeMetricFamily("watchline_describer_up", "1 while vectors of people are made, else 0.", up)
     yield CounterMetricFamily("watchline_describer_deaths", "Times that what makes them failed.", seeing.deaths)
-    yield CounterMetricFamily("watchline_embedded_crops", "Pictures of which vectors were made.", seeing.crops)
+    crops = CounterMetricFamily(
+        "watchline_embedded_crops", "Pictures of which vectors were made, by what they show.", labels=("kind",)
+    )
+    for kind, count in seeing.crops.items():
+        crops.add_metric((kind,), count)
+    yield crops
     batches = HistogramMetricFamily("watchline_embedding_seconds", "Time that vectors of several tracklets took.")
     add_histogram(batches, (), seeing.batches)
     yield batches

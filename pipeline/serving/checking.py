@@ -20,6 +20,7 @@ from watchline.pipeline.serving.clock import check_clock
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings
 from watchline.pipeline.site.site import Camera, Http, Sightings, Site
+from watchline.reid.embeddings import EmbeddingModel
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.failure import CameraError
 from watchline.streams.probe import probe
@@ -31,6 +32,7 @@ _LOOK_S: Final = 1.5  # for which each is looked at
 _BASE_BYTES: Final = 400 << 20  # the service itself with one model, as measured, and some
 _CAMERA_BYTES: Final = 24 << 20  # a 720p camera in a process of four, as measured
 _SIGHTINGS_BYTES: Final = 200 << 20  # of the network that makes vectors, as measured, and of what may wait for it
+_FACES_BYTES: Final = 100 << 20  # of the networks of faces beside it
 _SHARE: Final = 4  # of the free memory, one in so many parts is for shared pictures
 
 
@@ -107,26 +109,34 @@ def _storage(site: Site) -> Check:
 
 
 def _sightings(site: Site, wanted: Sightings, networks: Networks) -> Check:
-    """Runs the network that makes vectors, and looks at the store; one of an older schema is left as it is."""
+    """Runs the networks that describe people, and looks at the store; one of an older schema is left as it is."""
     from watchline.pipeline.serving.sightings import check_store, may_pass
 
     try:
-        model = networks.embedder(wanted).model
+        people = networks.people(wanted)
         there = check_store(site.sightings_file)
     except WatchlineError as error:
         meanwhile = "; the service would run, and store no sightings until then" if may_pass(error) else ""
         return Check("sightings", Health.FAIL, str(error), f"see what the sentence names{meanwhile}")
     kept = "with pictures" if wanted.crops else "without pictures"
-    found = f"{wanted.model}, vectors of {model.dimension} numbers, SHA-256 {model.sha256[:12]}...; {kept}, {there}"
+    found = _described(people.body.model)
+    if wanted.faces is not None and people.faces is not None:
+        found += f"; faces by {wanted.faces.detector} and {_described(people.faces.embedder.model)}"
+    found += f"; {kept}, {there}"
     if all(not camera.sightings for camera in site.cameras):
         return Check("sightings", Health.WARN, found, "no camera has `sightings: true`: nothing will be kept")
     return Check("sightings", Health.OK, found)
 
 
+def _described(model: EmbeddingModel) -> str:
+    return f"{model.name}, vectors of {model.dimension} numbers, SHA-256 {model.sha256[:12]}..."
+
+
 def _memory(site: Site) -> Check:
     free, cpus = usable_memory_bytes(), usable_cpus()
     need = _BASE_BYTES * len(site.models) + _CAMERA_BYTES * len(site.cameras)
-    need += _SIGHTINGS_BYTES if site.sightings is not None else 0
+    if site.sightings is not None:
+        need += _SIGHTINGS_BYTES + (_FACES_BYTES if site.sightings.faces is not None else 0)
     found = f"{free / 1e9:.1f} GB free for {cpus} processor{'s' if cpus > 1 else ''}; about {need / 1e9:.1f} GB needed"
     if need > free:
         return Check("memory", Health.FAIL, found, "use fewer cameras or models here, or end other programs")

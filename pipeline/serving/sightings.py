@@ -39,7 +39,6 @@ from watchline.pipeline.store.sqlite import SqliteStore, open_store
 from watchline.pipeline.store.upgrading import SCHEMA, check_schema, schema_of
 from watchline.pipeline.store.writer import CLOSED, ERROR, FULL, QUEUE_FULL, StoreWriter, WriterStatus
 from watchline.reid.collector import Collector, CollectorSettings
-from watchline.reid.describe import describe
 from watchline.streams.errors import OutputError, WatchlineError
 
 _log = logging.getLogger(__name__)
@@ -49,6 +48,7 @@ _REASONS: Final = (FULL, ERROR, QUEUE_FULL, CLOSED, _LOST)
 _DAY_S: Final = 86400.0
 _SEEING_SHARE: Final = 0.6  # of the time for the end; the rest is the writer's
 _LONGER: Final = 1.2  # an end is waited for, than a tracker waits for whom it lost
+_FACE_SCALE: Final = 2  # pictures may be so much larger where faces are looked for: those of near people are worth it
 _LOOK_S: Final = 0.3  # rarer than in a file: pictures are 2% worse, and it takes two thirds of the time
 _PICTURES_BYTES: Final = 256 << 20  # of open tracks, of all cameras together
 _LEAST_BYTES: Final = 4 << 20
@@ -63,17 +63,17 @@ class SightingKeeping:
     Args:
         site: that keeps sightings.
         settings: of them.
-        networks: finds the model that makes vectors.
+        networks: finds the models that describe people.
 
     Raises:
-        ModelError: that cannot be had or run, or is another than the site says.
+        ModelError: one cannot be had or run, or is another than the site says.
         WrongStore: what the site names is no store, or may not be used. A store that is damaged, held by another
             program, or on a full disk is told by `facts`, and tried again.
-        UsageError: the model describes no people, or the store's file is a folder.
+        UsageError: a model does something else, or the store's file is a folder.
     """
 
     def __init__(self, site: Site, settings: Sightings, networks: Networks) -> None:
-        embedder = networks.embedder(settings)
+        people = networks.people(settings)
         self._settings = settings
         self._digest: tuple[Site | None, str] = None, ""  # of the site as it runs now
         self._cameras: dict[str, Camera] = {}
@@ -82,12 +82,12 @@ class SightingKeeping:
         self._store = ReopeningStore(self._path, partial(_opened, self._path))
 
         def reopen() -> Describe:
-            return partial(describe, body=networks.embedder(settings, expected=embedder.model))
+            return networks.people(settings, expected=people).describe
 
-        self._describer = Describer(partial(describe, body=embedder), reopen, budget=settings.budget)
+        self._describer = Describer(people.describe, reopen, budget=settings.budget, workers=settings.workers)
         self._writer = StoreWriter(self._store)
         make = partial(sighting_of, Ids(), pictures=settings.crops)
-        self._seeing = Seeing(SeeingParts(self._looks, self._describer, make, self._writer.put))
+        self._seeing = Seeing(SeeingParts(self._looks, self._describer, make, self._writer.put, settings.workers))
         self._retention = site.retention
         clocks = Clocks(synchronised=synchronised)
         self._purging = Purging(self._store, _keep(site.retention), self._trim, clocks=clocks)
@@ -197,14 +197,10 @@ class SightingKeeping:
 
     def _looks(self, camera: str, labels: tuple[str, ...]) -> Collector:
         lost_s = self._cameras[camera].tracker.settings.get("lost_s", 0.0)
-        usual = CollectorSettings()
+        usual = gathering(self._settings)
         settings = replace(
             usual,
             people=people_of(labels),
-            crops=self._settings.crops_a_track,
-            faces=0,
-            look_s=_LOOK_S,
-            part_s=self._settings.part_s,
             end_after_s=max(usual.end_after_s, _LONGER * float(lost_s)),
             most_bytes=self._share_bytes,
         )
@@ -231,6 +227,21 @@ class Progress:
             if not waiting or done != self._done:
                 self._done, self._since_s = done, self._steady()
             return self._steady() - self._since_s
+
+
+def gathering(wanted: Sightings) -> CollectorSettings:
+    """Returns what is gathered of people, as a site says; faces are looked for later, on what was gathered."""
+    usual = CollectorSettings()
+    scale = _FACE_SCALE if wanted.faces else 1
+    return replace(
+        usual,
+        crops=wanted.crops_a_track,
+        faces=0,
+        look_s=_LOOK_S,
+        part_s=wanted.part_s,
+        most_height=scale * usual.most_height,
+        most_width=scale * usual.most_width,
+    )
 
 
 def people_of(labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from watchline.pipeline.site.problems import Path as KeyPath
 from watchline.pipeline.site.problems import Place, Problem, SiteError, written
 from watchline.pipeline.site.references import absolute
 from watchline.pipeline.site.sentences import problems_of, unknown
-from watchline.pipeline.site.site import MOST_CAMERAS, Camera, Site
+from watchline.pipeline.site.site import MOST_CAMERAS, Camera, Faces, Site
 
 
 def load_site(path: Path, environment: Mapping[str, str] | None = None) -> Site:
@@ -168,6 +168,7 @@ def _anchored(site: Site, folder: Path) -> Site:
         update={
             "path": site.sightings.path and folder / site.sightings.path,
             "model": _model_file(site.sightings.model, folder),
+            "faces": _faces(site.sightings.faces, folder),
         }
     )
     authorities = site.defaults.tls_authorities
@@ -181,6 +182,12 @@ def _anchored(site: Site, folder: Path) -> Site:
             "cameras": cameras,
             "defaults": defaults,
         }
+    )
+
+
+def _faces(faces: Faces | None, folder: Path) -> Faces | None:
+    return faces and faces.model_copy(
+        update={"detector": _model_file(faces.detector, folder), "model": _model_file(faces.model, folder)}
     )
 
 

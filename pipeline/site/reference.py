@@ -24,6 +24,7 @@ _PARTS: Final = (
     ("Storage", "storage"),
     ("Retention", "retention"),
     ("Sightings", "sightings"),
+    ("Faces", "sightings.faces"),
     ("Http", "http"),
     ("Tls", "http.tls"),
     ("Metrics", "metrics"),

@@ -245,6 +245,19 @@ class Storage(_Part):
     ] = None
 
 
+class Faces(_Part):
+    """What describes the faces of people seen. Their best pictures are looked at, not whole frames."""
+
+    detector: Annotated[
+        Text, Field(min_length=1, description="what finds faces, a name of the catalog, such as centerface, or a file")
+    ] = "yunet"
+    detector_sha256: Annotated[Sha256, Field(description="of its file; another one is refused; empty: any")] = ""
+    model: Annotated[
+        Text, Field(min_length=1, description="what makes vectors of faces, a name of the catalog or a file")
+    ] = "sface"
+    sha256: Annotated[Sha256, Field(description="of its file; another one is refused; empty: any")] = ""
+
+
 class Sightings(_Part):
     """What is kept of people seen, so that it can be searched: vectors, times and ways; pictures only if asked for."""
 
@@ -258,9 +271,17 @@ class Sightings(_Part):
     device: Annotated[
         Text, Field(description="where it runs: auto, cpu, openvino, cuda, ... or several to be tried in turn")
     ] = "cpu"
+    faces: Annotated[
+        Faces | None, Field(description="faces are described, too; null: they are not; {}: with all defaults")
+    ] = None
+    workers: Annotated[int, Field(ge=1, le=64, description="threads that make vectors, of one processor each")] = 1
     budget: Annotated[
         float,
-        Field(ge=0.01, le=1, description="share of a processor that may go into vectors; people beyond it have none"),
+        Field(
+            ge=0.01,
+            le=64,
+            description="processors that may go into vectors, all workers together; people beyond it have none",
+        ),
     ] = 0.25
     crops: Annotated[bool, Field(description="pictures of people are kept, too, cut out of the frames")] = False
     crops_a_track: Annotated[
@@ -276,6 +297,14 @@ class Sightings(_Part):
         from watchline.pipeline.site.tracking import check_device
 
         return check_device(value)
+
+    @model_validator(mode="after")
+    def _has_workers_for_it(self) -> Self:
+        if self.budget > self.workers:
+            raise wrong(
+                f"budget: {self.budget:g} processors are more than {self.workers} of `workers` can use; raise these"
+            )
+        return self
 
 
 class Retention(_Part):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.pipeline.live_statuses import tally
-from watchline.pipeline.live.describing import Undescribed, Vectors
+from watchline.pipeline.live.describing import Described, Undescribed, Vectors
 from watchline.pipeline.live.seeing import SeeingStatus, Spared, Unkept
 from watchline.pipeline.live.status import PoolState
 from watchline.pipeline.live.tally import STAGE_BOUNDS_S
@@ -30,7 +30,7 @@ def seeing(*cameras: str) -> SeeingStatus:
     return SeeingStatus(
         dict.fromkeys(cameras, 20), 20 * len(cameras), 20 * len(cameras), dict.fromkeys((str(r) for r in Unkept), 0),
         dict.fromkeys((str(r) for r in Undescribed), 0), 0, 0, 0, dict.fromkeys((str(r) for r in Spared), 0),
-        100 * len(cameras),
+        {"body": 100 * len(cameras), "face": 0},
         tally(STAGE_BOUNDS_S, 0.0005, 50 * now), tally(STAGE_BOUNDS_S, 0.02, now), PoolState.RUNNING, "", 0, 0.1,
     )  # fmt: skip
 
@@ -76,10 +76,10 @@ class ScriptedLooks:
         return [make_tracklet(self.camera, 99)]
 
 
-def vectors_of(tracklets: Sequence[Tracklet]) -> list[Vectors]:
+def vectors_of(tracklets: Sequence[Tracklet]) -> list[Described]:
     """A vector that says nothing, for each."""
     vector = np.full(4, 0.5, np.float32)
-    return [(TrackletEmbedding(MODEL, vector, 0.0, len(tracklet.crops)),) for tracklet in tracklets]
+    return [Described(each, (TrackletEmbedding(MODEL, vector, 0.0, len(each.crops)),)) for each in tracklets]
 
 
 def make_sighting(tracklet: Tracklet, vectors: Vectors, track_key: str, provenance: Provenance) -> Sighting:

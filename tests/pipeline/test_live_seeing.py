@@ -10,13 +10,14 @@ from dataclasses import replace
 import pytest
 
 from tests.pipeline.live_outcomes import Hands, make_outcome, wait_until
-from tests.pipeline.live_sightings import MADE_BY, ScriptedLooks, make_sighting, make_tracklet, vectors_of
+from tests.pipeline.live_sightings import MADE_BY, MODEL, ScriptedLooks, make_sighting, make_tracklet, vectors_of
 from watchline.detectors.restarts import Restarts
 from watchline.pipeline.live.backlog import Backlog, BacklogBounds, Fate, Seen, size_bytes
-from watchline.pipeline.live.describing import Describer, Undescribed, Vectors
+from watchline.pipeline.live.describing import Described, Describer, Undescribed, Vectors
 from watchline.pipeline.live.seeing import Seeing, SeeingParts, SeeingStatus
 from watchline.pipeline.live.status import PoolState
 from watchline.pipeline.store.sighting import Provenance, Sighting
+from watchline.reid.embeddings import Kind
 from watchline.reid.tracklet import Tracklet
 from watchline.streams.errors import ModelError
 
@@ -35,14 +36,17 @@ class Shelf:
 @contextmanager
 def running(
     shelf: Shelf,
-    describe: Callable[[Sequence[Tracklet]], list[Vectors]] = vectors_of,
+    describe: Callable[[Sequence[Tracklet]], list[Described]] = vectors_of,
     bounds: BacklogBounds | None = None,
     make: Callable[[Tracklet, Vectors, str, Provenance], Sighting] = make_sighting,
     *,
     lasts: bool = True,
+    workers: int = 1,
 ) -> Iterator[Seeing]:
     describer = Describer(describe, lambda: describe, Restarts(most=1, clock=Hands()))
-    parts = SeeingParts(lambda camera, labels: ScriptedLooks(camera, labels, lasts=lasts), describer, make, shelf.put)
+    parts = SeeingParts(
+        lambda camera, labels: ScriptedLooks(camera, labels, lasts=lasts), describer, make, shelf.put, workers
+    )
     seeing = Seeing(parts, bounds)
     try:
         yield seeing
@@ -69,7 +73,8 @@ class TestSeeing:
             status = seeing.status()
         assert {sighting.track_id for sighting in shelf.kept[:2]} == {1, 2}
         assert all(sighting.vectors and sighting.provenance == MADE_BY for sighting in shelf.kept)
-        assert (status.tracklets, status.crops, sum(status.looks.counts)) == ({"cam": 2}, 4, 1)
+        assert (status.tracklets, status.crops) == ({"cam": 2}, {"body": 4, "face": 0})
+        assert sum(status.looks.counts) == 1
         check(status)
 
     def test_parts_of_a_track_share_a_key_and_an_id_that_comes_back_has_another(self) -> None:
@@ -133,7 +138,7 @@ class TestSeeing:
     def test_looking_never_waits_for_what_describes(self) -> None:
         shelf, go = Shelf(), threading.Event()
 
-        def stands_still(tracklets: Sequence[Tracklet]) -> list[Vectors]:
+        def stands_still(tracklets: Sequence[Tracklet]) -> list[Described]:
             go.wait(10)
             return vectors_of(tracklets)
 
@@ -152,6 +157,47 @@ class TestSeeing:
             go.set()
             wait_until(lambda: seeing.status().waiting == 0)
             check(seeing.status())
+
+    def test_workers_describe_at_once_and_the_end_waits_for_all_of_them(self) -> None:
+        shelf, together = Shelf(), threading.Barrier(3)
+
+        def meets(tracklets: Sequence[Tracklet]) -> list[Described]:
+            if tracklets[0].track_id < 24:
+                together.wait(10)
+            return vectors_of(tracklets)
+
+        with running(shelf, meets, BacklogBounds(described=2000), workers=3, lasts=False) as seeing:
+            outlet = seeing.outlet("cam", MADE_BY)
+            outlet(make_outcome(0, *range(24)))  # as many as three workers take
+            wait_until(lambda: seeing.status().handed == 24)
+            for sequence in range(1, 5):
+                outlet(make_outcome(sequence, *range(100, 300)))
+            assert seeing.close(10.0) == 0
+            status = seeing.status()
+        check(status)
+        assert (status.handed, status.crops["body"], status.undescribed["model"]) == (825, 1650, 0)
+        for track_id in range(100, 300):  # in whatever order they were stored
+            of_track = [sighting for sighting in shelf.kept if sighting.track_id == track_id]
+            assert sorted(sighting.part for sighting in of_track) == [1, 2, 3, 4]
+            assert len({sighting.track_key for sighting in of_track}) == 1
+
+    def test_a_worker_that_stands_still_is_told_though_others_go_on(self) -> None:
+        go = threading.Event()
+
+        def stands_still_for_1(tracklets: Sequence[Tracklet]) -> list[Described]:
+            if tracklets[0].track_id == 1:
+                go.wait(10)
+            return vectors_of(tracklets)
+
+        shelf = Shelf()
+        with running(shelf, stands_still_for_1, workers=2) as seeing:
+            outlet = seeing.outlet("cam", MADE_BY)
+            outlet(make_outcome(0, 1))
+            wait_until(lambda: seeing.status().advanced_s > 1.1)
+            outlet(make_outcome(1, 2))
+            wait_until(lambda: seeing.status().handed == 1)
+            assert seeing.status().advanced_s > 1.1
+            go.set()
 
     def test_one_that_cannot_be_stored_or_looked_at_is_counted_and_ends_nothing(
         self, caplog: pytest.LogCaptureFixture
@@ -232,10 +278,10 @@ class TestDescriber:
     def test_a_network_that_fails_is_opened_anew_then_left_alone_for_a_while(self) -> None:
         clock, tries = Hands(0.0), [0]
 
-        def fails(tracklets: Sequence[Tracklet]) -> list[Vectors]:
+        def fails(tracklets: Sequence[Tracklet]) -> list[Described]:
             raise ModelError("the device is gone")
 
-        def reopen() -> Callable[[Sequence[Tracklet]], list[Vectors]]:
+        def reopen() -> Callable[[Sequence[Tracklet]], list[Described]]:
             tries[0] += 1
             return vectors_of if clock.now >= 60 else fails
 
@@ -248,7 +294,7 @@ class TestDescriber:
         assert describer.describe(one) == [Undescribed.MODEL]
         assert tries[0] == 2
         clock.now = 60.0
-        assert isinstance(describer.describe(one)[0], tuple)
+        assert isinstance(describer.describe(one)[0], Described)
         assert (describer.state, describer.sentence) == (PoolState.RUNNING, "")
 
     def test_many_that_cannot_be_described_are_told_of_once_and_cost_of_the_budget(
@@ -256,7 +302,7 @@ class TestDescriber:
     ) -> None:
         cpu = Hands(0.0)
 
-        def fails(_tracklets: Sequence[Tracklet]) -> list[Vectors]:
+        def fails(_tracklets: Sequence[Tracklet]) -> list[Described]:
             cpu.now += 0.01
             raise ValueError("not a picture")
 
@@ -267,21 +313,64 @@ class TestDescriber:
         assert describer.pause_s() == pytest.approx(0.09)
 
     def test_one_that_cannot_be_described_spoils_no_other(self) -> None:
-        def fails_for_2(tracklets: Sequence[Tracklet]) -> list[Vectors]:
+        def fails_for_2(tracklets: Sequence[Tracklet]) -> list[Described]:
             if any(tracklet.track_id == 2 for tracklet in tracklets):
                 raise ValueError("odd")
             return vectors_of(tracklets)
 
         describer = Describer(fails_for_2, lambda: fails_for_2)
         results = describer.describe([make_tracklet(track_id=1), make_tracklet(track_id=2), make_tracklet(crops=0)])
-        assert isinstance(results[0], tuple)
+        assert isinstance(results[0], Described)
         assert results[1:] == [Undescribed.UNFIT, Undescribed.NO_CROP]
         assert (describer.state, describer.deaths) == (PoolState.RUNNING, 0)
+
+    def test_what_fails_in_two_threads_at_once_failed_once(self) -> None:
+        together = threading.Barrier(2)
+
+        def fails(_tracklets: Sequence[Tracklet]) -> list[Described]:
+            together.wait(10)
+            raise ModelError("the device is gone")
+
+        describer = Describer(fails, lambda: vectors_of, workers=2)
+        threads = [threading.Thread(target=describer.describe, args=([make_tracklet()],)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert describer.deaths == 1
+        assert isinstance(describer.describe([make_tracklet()])[0], Described)
+
+    def test_threads_share_the_budget(self) -> None:
+        cpu = Hands(0.0)
+
+        def slow(tracklets: Sequence[Tracklet]) -> list[Described]:
+            cpu.now += 0.1
+            return vectors_of(tracklets)
+
+        describer = Describer(slow, lambda: slow, budget=0.5, workers=4, cpu_s=cpu)
+        describer.describe([make_tracklet()])
+        rests: list[float] = []
+        other = threading.Thread(target=lambda: rests.append(describer.pause_s()))
+        other.start()
+        other.join()
+        assert rests == [0.0]  # it did nothing
+        assert describer.pause_s() == pytest.approx(0.7)  # an eighth of the time, and so the other three
+
+    def test_faces_are_kept_with_who_has_them_and_counted(self) -> None:
+        def with_a_face(tracklets: Sequence[Tracklet]) -> list[Described]:
+            face = replace(MODEL, kind=Kind.FACE)
+            faced = vectors_of([replace(each, faces=each.crops[:1]) for each in tracklets])
+            return [replace(each, vectors=(*each.vectors, replace(each.vectors[0], model=face))) for each in faced]
+
+        describer = Describer(with_a_face, lambda: with_a_face)
+        (found,) = describer.describe([make_tracklet()])
+        assert isinstance(found, Described)
+        assert (len(found.tracklet.faces), describer.crops()) == (1, {"body": 2, "face": 2})
 
     def test_it_rests_as_its_budget_says(self) -> None:
         cpu = Hands(0.0)
 
-        def slow(tracklets: Sequence[Tracklet]) -> list[Vectors]:
+        def slow(tracklets: Sequence[Tracklet]) -> list[Described]:
             cpu.now += 0.5
             return vectors_of(tracklets)
 

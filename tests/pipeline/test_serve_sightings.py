@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.command import watchline
+from tests.command import watchline, write_tiny_face_model
 from tests.kit.daemon import DaemonProcess
 from tests.kit.sightings import NOON, make_crop, make_sighting
 from tests.pipeline.live_outcomes import make_outcome, wait_until
@@ -25,12 +27,14 @@ from watchline.pipeline.serving.checking import check_site
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.serving.sightings import SightingKeeping
 from watchline.pipeline.site.loading import load_site, parse_site
-from watchline.pipeline.site.site import Sightings, Site
+from watchline.pipeline.site.site import Faces, Sightings, Site
 from watchline.pipeline.store.seam import Selection
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import open_store
 from watchline.pipeline.store.writer import StoreWriter, WriterStatus
-from watchline.streams.errors import ModelError
+from watchline.reid.embeddings import Kind
+from watchline.streams.errors import ModelError, WatchlineError
+from watchline.streams.frame import Picture
 
 
 @pytest.fixture
@@ -179,6 +183,58 @@ def test_at_every_moment_what_ended_is_stored_refused_or_waits(tmp_path: Path, m
                 assert facts.seeing.ended == somewhere + sum(facts.refused().values()), facts
 
 
+def site_with_faces(folder: Path) -> Site:
+    """A site of one camera whose people are described, and their faces, by two workers."""
+    write_tiny_embedder(folder / "body.onnx")
+    write_tiny_face_model(folder / "find.onnx", (0.5, 0.1, 0.11, 0.11))  # of somebody who fills a picture
+    write_tiny_embedder(folder / "face.onnx", replace(CARD, keypoints=(5, 2)))
+    return parse_site(
+        "cameras: [{id: east, url: a.mp4}]\nsightings: {model: body.onnx, path: people.db, workers: 2, budget: 2, "
+        "crops: true, faces: {detector: find.onnx, model: face.onnx}}\n",
+        "site.yaml",
+        folder,
+    )
+
+
+def test_a_face_is_stored_with_whose_it_is(tmp_path: Path) -> None:
+    site = site_with_faces(tmp_path)
+    assert site.sightings is not None
+    keeping = SightingKeeping(site, site.sightings, Networks(tmp_path, lambda entry: Path(entry.name)))
+    outlet = keeping.outlet(site, site.camera("east"), Network("people", "yolov8n", "0" * 64))
+    noise = np.random.default_rng(1).integers(0, 255, (1080, 1920, 3), np.uint8)
+    box = np.array([[600, 200, 984, 968]], np.float32)  # 768 high: pictures of less would spoil the face
+    seen = make_outcome(0, 7, camera="east", picture=Picture.from_rgb(noise))
+    outlet(replace(seen, tracks=replace(seen.tracks, xyxy=box)))
+    assert keeping.close(10.0)
+    assert keeping.facts().seeing.crops == {"body": 1, "face": 1}
+    (sighting,) = stored(tmp_path)
+    assert [vector.model.kind for vector in sighting.vectors] == [Kind.BODY, Kind.FACE]
+    assert [crop.kind for crop in sighting.crops] == [Kind.BODY, Kind.FACE]
+    assert sighting.crops[1].xyxy == pytest.approx((749.8, 234.6, 834.2, 319.0), abs=1)
+
+
+def test_models_of_faces_that_do_something_else_or_are_others_are_refused(tmp_path: Path) -> None:
+    site_with_faces(tmp_path)
+
+    def never(entry: Entry) -> Path:
+        raise AssertionError(entry.name)
+
+    networks, files = Networks(tmp_path, never), {name: str(tmp_path / f"{name}.onnx") for name in ("find", "face")}
+    body = str(tmp_path / "body.onnx")
+    for detector, model, sha256, told in (
+        ("sface", "sface", "", "sightings.faces.detector: sface finds no faces; name a model that does, such as yunet"),
+        (str(tmp_path / "none.onnx"), files["face"], "", "no such file: .*none.onnx"),
+        (files["find"], body, "", "body.onnx: describes a body; name a model that describes a face, such as sface"),
+        (files["find"], "yunet", "", "yunet: finds things in pictures and describes none; name a model that describes"),
+        (files["find"], files["face"], "0" * 64, "sightings.faces: .*face.onnx has SHA-256"),
+    ):
+        faces = Faces(detector=detector, model=model, sha256=sha256)
+        with pytest.raises(WatchlineError, match=told):
+            networks.people(Sightings(model=body, faces=faces))
+    with pytest.raises(ModelError, match=r"sightings.faces.detector: .*find.onnx has SHA-256"):
+        networks.people(Sightings(model=body, faces=Faces(detector=files["find"], detector_sha256="0" * 64)))
+
+
 def test_a_configuration_is_summed_up_once_for_all_its_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     summed: list[Site] = []
 
@@ -203,14 +259,16 @@ class TestCheck:
             ({"model": "yolov8n"}, "finds things in pictures and describes none"),
             ({"model": "none.onnx"}, "none.onnx"),
             ({"path": "folder"}, "a folder; name a file for the store"),
+            ({"faces": {"detector": "body.onnx"}}, "body.onnx finds no faces; name a model that does, such as yunet"),
             ({"path": "site.yaml"}, "not a store of watchline"),
             ({"path": "site.yaml/people.db"}, "no folder; choose another sightings.path"),
         ],
     )
     def test_what_cannot_work_is_told(
-        self, said: dict[str, str], told: str, site: dict[str, Any], tmp_path: Path
+        self, said: dict[str, Any], told: str, site: dict[str, Any], tmp_path: Path
     ) -> None:
         (tmp_path / "folder").mkdir()
+        site_with_faces(tmp_path)
         site["sightings"] |= said
         check = self.checked(site, tmp_path)
         assert (check.health, told in check.found) == (Health.FAIL, True), check
@@ -221,6 +279,9 @@ class TestCheck:
         assert not (tmp_path / "people.db").exists()
         open_store(tmp_path / "people.db").close()
         assert "GB in" in self.checked(site, tmp_path).found
+        site_with_faces(tmp_path)
+        site["sightings"] |= {"faces": {"detector": "find.onnx", "model": "face.onnx"}}
+        assert re.search(r"; faces by \S+find.onnx and \S+face.onnx, vectors of 24", self.checked(site, tmp_path).found)
         site["defaults"] = {"sightings": False}
         assert self.checked(site, tmp_path).health is Health.WARN
 
@@ -237,11 +298,11 @@ class TestCheck:
         file = write_tiny_embedder(tmp_path / "body.onnx")
         networks = Networks(tmp_path / "models", lambda entry: Path(entry.name))
         settings = Sightings(model=str(file))
-        first = networks.embedder(settings).model
-        assert networks.embedder(settings, first).model == first
+        first = networks.people(settings)
+        assert networks.people(settings, first).body.model == first.body.model
         write_tiny_embedder(file, replace(CARD, std=(0.5, 0.5, 0.5)))
         with pytest.raises(ModelError, match=r"the store holds vectors of .* cannot be compared"):
-            networks.embedder(settings, first)
+            networks.people(settings, first)
 
     def test_the_daemon_does_not_start_then(self, site: dict[str, Any], tmp_path: Path) -> None:
         site["sightings"]["sha256"] = "0" * 64

@@ -130,6 +130,9 @@ def test_paths_are_relative_to_the_file() -> None:
         (f"http: {{listen: localhost}}\n{CAMERA}", "http.listen: want ADDRESS:PORT"),
         (f"http: {{listen: 'localhost:70000'}}\n{CAMERA}", "http.listen: want ADDRESS:PORT"),
         (f"storage: {{path: ''}}\n{CAMERA}", "storage.path: want the path"),
+        (f"sightings: {{faces: yunet}}\n{CAMERA}", "sightings.faces: want a map"),
+        (f"sightings: {{faces: {{modle: x}}}}\n{CAMERA}", 'sightings.faces.modle: unknown key; did you mean "model"'),
+        (f"sightings: {{budget: 2}}\n{CAMERA}", "sightings: budget: 2 processors are more than 1 of `workers`"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place_and_the_next_step(text: str, told: str) -> None:
