@@ -6,16 +6,21 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any, Final
 
+from watchline import __version__
 from watchline.pipeline.export_erasure import Plan, Searched, Traces, carry_out, search
-from watchline.pipeline.store.proof import proof_of
+from watchline.pipeline.store.proof import proof_of, proves, write_proof
 from watchline.pipeline.store.seam import Erased, Selection, SightingStore
 from watchline.streams.errors import OutputError, UsageError
+
+_NO_TRACES: Final = Traces(frozenset(), frozenset())
+_NO_PLAN: Final = Plan((), 0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +28,57 @@ class Order:
     """What is to be erased, and from where.
 
     Attributes:
-        selection: of sightings.
+        asked: what was asked for.
+        ids: of the sightings that this meant when it was shown: what was stored since stays.
         store: the store's file.
         folders: of exports.
         traces: of the sightings; empty where nothing but the store is searched.
         plan: exported files that are to go.
+        out: file of the proof; None for none.
     """
 
-    selection: Selection
+    asked: Selection
+    ids: tuple[str, ...]
     store: Path
-    folders: tuple[Path, ...]
-    traces: Traces
-    plan: Plan
+    folders: tuple[Path, ...] = ()
+    traces: Traces = _NO_TRACES
+    plan: Plan = _NO_PLAN
+    out: Path | None = None
+
+    def note(self) -> dict[str, object]:
+        """Returns what is needed to finish it after the store's part, for JSON."""
+        return {
+            "asked": asdict(self.asked),
+            "folders": [str(folder.absolute()) for folder in self.folders],
+            "ids": sorted(self.traces.ids),
+            "sha256": sorted(self.traces.sha256),
+            "deleted": list(map(str, self.plan.files)),
+            "out": str(self.out.absolute()) if self.out else "",
+        }
+
+    @classmethod
+    def of_note(cls, store: Path, note: Mapping[str, Any], out: Path | None) -> Order:
+        """Returns the order of which this is the note; the proof goes to `out`, where one is given.
+
+        Raises:
+            OutputError: it is no such note.
+        """
+        try:
+            asked: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in note["asked"].items()}
+            return cls(
+                Selection(**asked),
+                (),
+                store,
+                tuple(map(Path, note["folders"])),
+                Traces(frozenset(note["ids"]), frozenset(note["sha256"])),
+                Plan(tuple(map(Path, note["deleted"])), 0, ()),
+                out or (Path(note["out"]) if note["out"] else None),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise OutputError(
+                f"{store}: the journal of its unfinished erasure is damaged ({error}); erase the same again after you "
+                f"removed {store}.erasing"
+            ) from None
 
 
 @dataclass(slots=True)
@@ -43,66 +87,97 @@ class Proof:
 
     Attributes:
         order: what was asked for.
-        erased: what the store erased, and how much of its files it searched.
-        deleted: exported files that went.
-        searched: the search of exports.
         started_at: UTC seconds.
-        took_s: how long all of it took.
+        erased: what the store erased, and how much of its files it searched.
+        searched: the search of exports.
+        took_s: how long all of it took, or its end, where it was broken off.
         failure: why it is not complete; "" where it is.
     """
 
     order: Order
     started_at: float
     erased: Erased = field(default_factory=lambda: Erased((), 0, 0, 0))
-    deleted: tuple[Path, ...] = ()
     searched: Searched = field(default_factory=lambda: Searched(0, 0, ()))
     took_s: float = 0.0
     failure: str = ""
 
-    def record(self, version: str) -> dict[str, object]:
+    def record(self) -> dict[str, object]:
         """Returns it as its file has it: what the store proves, and what was done to exports."""
+        order = self.order
         return {
-            **proof_of(self.erased, self.order.selection, self.order.store.absolute(), self.started_at, version),
+            **proof_of(self.erased, order.asked, order.store.absolute(), self.started_at, __version__),
             "complete": not self.failure,
             "failure": self.failure,
             "took_s": round(self.took_s, 3),
             "exports": {
-                "folders": list(map(str, self.order.folders)),
-                "deleted": list(map(str, self.deleted)),
+                "folders": list(map(str, order.folders)),
+                "deleted": list(map(str, order.plan.files)),
                 "searched_files": self.searched.files,
                 "searched_bytes": self.searched.size_bytes,
-                "searched_for_ids": sorted(self.order.traces.ids),
-                "searched_for_sha256": sorted(self.order.traces.sha256),
+                "searched_for_ids": sorted(order.traces.ids),
+                "searched_for_sha256": sorted(order.traces.sha256),
                 "found": [{"file": str(path), "what": what} for path, what in self.searched.found],
             },
         }
 
 
 def erase(store: SightingStore, order: Order) -> Proof:
-    """Erases what is ordered, and says what was found afterwards; never raises for what is still found.
+    """Erases what is ordered, says what was found afterwards, and writes that down where it is asked for.
 
-    Exports go first: should this end early, the store still knows what is to be erased, and the same order goes on
-    where it ended.
+    Exports go first: should this end before the store's part begins, the store still knows what is to be erased, and
+    the same order goes on where it ended. From then on the store's journal knows of it, until its proof is written.
+
+    Raises:
+        OutputError: something cannot be erased or written; what is still found in exports is told by the proof instead.
     """
-    proof = Proof(order, started_at=time.time())
-    began = time.monotonic()
-    failures = []
-    try:
-        carry_out(order.plan)
-        proof.deleted = order.plan.files
-        proof.erased = store.erase(order.selection)
-    except OutputError as error:
-        failures.append(str(error))
+    proof, began = Proof(order, started_at=time.time()), time.monotonic()
+    carry_out(order.plan)
+    if not order.ids:  # the store knows it no longer, but exports may
+        _prove(proof, began)
+        return proof
+    with store.erasing(Selection(ids=order.ids), order.note()) as proof.erased:
+        _prove(proof, began)
+    return proof
+
+
+def finish(store: SightingStore, path: Path, out: Path | None = None) -> Proof | None:
+    """Finishes the erasure that was broken off; None where there is none.
+
+    Args:
+        store: where.
+        path: its file.
+        out: file of the proof; where none is given, the one that was asked for.
+
+    Raises:
+        UsageError: another process is at it.
+        OutputError: as `erase`.
+    """
+    began, left = time.monotonic(), store.unfinished()
+    if left is None:
+        return None
+    order = Order.of_note(path, left.note, out) if left.note else Order(Selection(), (), path, out=out)
+    proof = Proof(order, started_at=left.at)
+    with store.finishing() as proof.erased:
+        _prove(proof, began)
+    return proof
+
+
+def _prove(proof: Proof, began: float) -> None:
+    """Searches the exports, and writes the proof."""
+    order = proof.order
     try:
         if order.folders:
             proof.searched = search(order.folders, order.traces)
+        if proof.searched.found:
+            proof.failure = still_found(proof.searched)
     except OutputError as error:
-        failures.append(str(error))
-    if proof.searched.found:
-        failures.append(still_found(proof.searched))
-    proof.failure = "; ".join(failures)
+        proof.failure = str(error)
     proof.took_s = time.monotonic() - began
-    return proof
+    if order.out is not None and not proves(order.out, proof.erased.sightings):  # killed just after it was written
+        try:
+            write_proof(order.out, proof.record())
+        except OutputError as error:
+            raise OutputError(f"{error}; `watchline erase finish --proof FILE` writes it elsewhere") from error
 
 
 def still_found(searched: Searched) -> str:

@@ -76,3 +76,18 @@ def write_whole(path: Path, content: str | bytes, option: str = "--out") -> None
     except OutputError:
         part.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names that came, went or changed in a folder last through a loss of power; not on Windows.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ from watchline.pipeline.store.seam import SightingStore
 from watchline.pipeline.store.sighting import Sighting
 from watchline.reid.embeddings import EmbeddingModel, Kind, TrackletEmbedding
 from watchline.reid.tracklet import Crop, Tracklet
-from watchline.streams.errors import OutputError
+from watchline.streams.errors import OutputError, UsageError
 
 _MOST_WAITING = 256  # sightings that wait for a store that refuses
 _AGAIN_S = 5.0  # after a refusal the store is left in peace for so long
@@ -79,16 +79,23 @@ class StoreKeeper:
         self._refuse(len(self._waiting))
 
     def _write(self) -> None:
-        if not self._waiting:
-            return
-        try:
-            self._store.add(self._waiting)
-        except OutputError as error:
-            self._reason = str(error)
-            self._not_before = time.monotonic() + self._again_s
-        else:
-            self.stored += len(self._waiting)
-            self._waiting = []
+        at_once = len(self._waiting)
+        while self._waiting:
+            some = self._waiting[:at_once]
+            try:
+                self._store.add(some)
+            except OutputError as error:
+                self._reason = str(error)
+                self._not_before = time.monotonic() + self._again_s
+                return
+            except UsageError as error:  # one of them cannot be stored: the others can
+                self._reason = str(error)
+                if at_once == 1:
+                    self._refuse(1)
+                at_once = 1
+            else:
+                self.stored += len(some)
+                del self._waiting[: len(some)]
 
     def _refuse(self, count: int) -> None:
         if count:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ _PATIENT = {"default": 5, "reference": 35}  # frames: trackers wait for three at
 _LONGER = 1.2  # than the tracker waits for a lost track
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recognition:
     """What a run recognises people with, and where it keeps them.
 
@@ -38,7 +39,7 @@ class Recognition:
         body: describes people; None: nothing does.
         face: describes faces; None: nothing does.
         store: keeps sightings; None: what describes people goes into files beside the other results.
-        store_name: the store's file, as the user named it.
+        store_name: the store's file, as the user named it; "" for none.
     """
 
     body: BodyEmbedder | None = None
@@ -50,6 +51,17 @@ class Recognition:
     def models(self) -> tuple[EmbeddingModel, ...]:
         """What describes."""
         return tuple(each.model for each in (self.body, self.face) if each is not None)
+
+    def make_store(self) -> None:
+        """Makes the store that is to be and is not there yet; closed by the caller.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        if self.store is None and self.store_name:
+            from watchline.pipeline.store.sqlite import open_store
+
+            self.store = open_store(Path(self.store_name))
 
     def keeper(self, made_by: Provenance, folder: Path) -> Keeper:
         """Returns what keeps the tracklets of one input: the store, or files in `folder`."""
@@ -192,19 +204,32 @@ def people_line(facts: SightingFacts) -> str:
     return ", ".join([*parts, *(f"{count} {what} left out" for what, count in facts.dropped.items())])
 
 
-def refuse_known(recognition: Recognition, spec: str) -> None:
-    """Refuses an input of which the store, if there is one, holds sightings: they would all be there twice.
+@contextmanager
+def claimed_input(recognition: Recognition | None, spec: str, *, overwrite: bool) -> Iterator[None]:
+    """Keeps other runs from filling the store, if there is one, from the same input; a kill lets go of it.
+
+    Args:
+        recognition: None for none.
+        spec: the input.
+        overwrite: what the store holds of it is to be replaced; else it is refused: it would all be there twice.
 
     Raises:
-        UsageError: it holds some.
-        OutputError: it cannot be read.
+        UsageError: another run fills the store from it, or did.
+        OutputError: the store cannot be read.
     """
-    count = recognition.store.count(Selection(source=source_name(spec))) if recognition.store else 0
-    if count:
-        raise UsageError(
-            f"{recognition.store_name}: holds {count} sighting{'s' * (count != 1)} of {spec} already; "
-            "choose another --store, or replace them with --overwrite"
-        )
+    store = recognition.store if recognition else None
+    if recognition is None or store is None:
+        yield
+        return
+    source = source_name(spec)
+    with store.claim(source):
+        count = 0 if overwrite else store.count(Selection(source=source))
+        if count:
+            raise UsageError(
+                f"{recognition.store_name}: holds {count} sighting{'s' * (count != 1)} of {spec} already, from a run "
+                "that ended or was broken off; choose another --store, or replace them with --overwrite"
+            )
+        yield
 
 
 def forget(recognition: Recognition, spec: str) -> None:

@@ -24,9 +24,9 @@ from watchline.pipeline.recognition import (
     SightingFacts,
     SightingSink,
     check_people,
+    claimed_input,
     collecting,
     forget,
-    refuse_known,
 )
 from watchline.pipeline.report import render_report
 from watchline.pipeline.results import OUTPUTS, REPORT, SUMMARY, VIDEO, claimed, discard
@@ -220,9 +220,8 @@ class Runner:
             OutputError: the results cannot be written.
             WatchlineError: what ended the run before its first processed frame; nothing is left behind.
         """
-        if self._recognition and not self._options.overwrite:
-            refuse_known(self._recognition, spec)
-        with claimed(folder, overwrite=self._options.overwrite):
+        overwrite = self._options.overwrite
+        with claimed_input(self._recognition, spec, overwrite=overwrite), claimed(folder, overwrite=overwrite):
             if self._recognition:
                 forget(self._recognition, spec)
             self._warm_up((source.info.height, source.info.width))

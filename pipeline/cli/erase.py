@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +15,8 @@ from watchline.pipeline.cli.store_options import StoreOption, opened
 from watchline.streams.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from watchline.pipeline.erasure import Proof
-    from watchline.pipeline.export_erasure import Plan, Searched
-    from watchline.pipeline.store.counting import Weight
+    from watchline.pipeline.erasure import Order, Proof
+    from watchline.pipeline.export_erasure import Searched
     from watchline.pipeline.store.seam import Selection, SightingStore
 
 _MOST_SHOWN = 3  # exported files that are to go
@@ -67,10 +68,13 @@ def sighting(
             f"{wrong}: want a sighting's id, 32 hex digits; `watchline sightings show CAMERA:TRACK` has it"
         )
     selection = Selection(ids=tuple(dict.fromkeys(each.lower() for each in ids)))
-    with opened(store) as kept:
+
+    def meant(kept: SightingStore) -> tuple[Selection, str]:
         if not exports and not kept.count(selection):
             raise UsageError(f"{ids[0]}: no such sighting in {store}; `watchline sightings list` shows what is there")
-        _erase(kept, store, selection, exports, yes, proof)
+        return selection, ""
+
+    _erase(meant, store, exports, yes, proof)
 
 
 @app.command()
@@ -89,8 +93,7 @@ def camera(
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.pipeline.store.seam import Selection
 
-    with opened(store) as kept:
-        _erase(kept, store, Selection(cameras=(name,)), exports, yes, proof)
+    _erase(lambda _: (Selection(cameras=(name,)), ""), store, exports, yes, proof)
 
 
 @app.command()
@@ -116,8 +119,7 @@ def before(
     from watchline.pipeline.store.seam import Selection
 
     selection = Selection(until=moment(at, "before", time.time()))
-    with opened(store) as kept:
-        _erase(kept, store, selection, exports, yes, proof)
+    _erase(lambda _: (selection, ""), store, exports, yes, proof)
 
 
 @app.command()
@@ -140,9 +142,11 @@ def track(
     from watchline.pipeline.store.reading import the_one
     from watchline.pipeline.store.seam import Selection
 
-    with opened(store) as kept:
+    def meant(kept: SightingStore) -> tuple[Selection, str]:
         found = the_one(kept, name)
-        _erase(kept, store, Selection(ids=found.ids), exports, yes, proof, f"track {found.camera}:{found.track_id}")
+        return Selection(ids=found.ids), f"track {found.camera}:{found.track_id}"
+
+    _erase(meant, store, exports, yes, proof)
 
 
 @app.command()
@@ -171,38 +175,90 @@ def check(
     typer.echo(f"searched {files}: found nothing of what was erased")
 
 
+@app.command()
+def finish(store: StoreOption, proof: ProofOption = None) -> None:
+    """Finish an erasure that was broken off: by a kill, a loss of power, or as something was in its way.
+
+    The folders of exports and the proof are those that it was begun with; --proof writes it elsewhere. Every other
+    `watchline erase` does this first.
+
+    \b
+    Examples:
+      watchline erase finish --store site.db
+    """  # noqa: D301 - \b is click's mark for lines to leave as they are
+    _check((), proof)
+    with opened(store) as kept:
+        if not _finish(kept, store, proof):
+            typer.echo("no erasure is unfinished")
+
+
+def _finish(kept: SightingStore, store: Path, out: Path | None) -> Proof | None:
+    """Finishes an erasure that was broken off, and says so; None where there is none."""
+    from watchline.pipeline.cli.sighting_tables import count
+    from watchline.pipeline.erasure import finish, finishing
+    from watchline.pipeline.store.asking import utc_text
+
+    left = kept.unfinished()
+    if left is None:
+        return None
+    what = f"the erasure of {count(left.sightings, 'sighting')}, begun {utc_text(left.at)}"
+    typer.echo(f"{store}: {what}, is not proven yet; finishing it")
+    with finishing(_tell_finishing):
+        done = finish(kept, store, out)
+    if done:
+        _end(done)
+    return done
+
+
 def _erase(
-    kept: SightingStore,
+    meant: Callable[[SightingStore], tuple[Selection, str]],
     store: Path,
-    selection: Selection,
     exports: list[Path] | None,
     yes: bool,
     out: Path | None,
-    what: str = "",
 ) -> None:
-    """Shows what goes, asks, erases, and says what was found afterwards; `what` names it better than the selection."""
-    from watchline import __version__
-    from watchline.pipeline.erasure import Order, erase, finishing
-    from watchline.pipeline.export_erasure import Traces, planned, traces_of
-    from watchline.pipeline.store.asking import told
-    from watchline.pipeline.store.counting import weighed
-    from watchline.pipeline.store.proof import write_proof
+    """Shows what goes, asks, erases just that, and says what was found afterwards.
 
-    folders = tuple(exports or ())
-    _check(folders, out)
-    weight = weighed(store, selection)
-    told_apart = bool(folders or out)
-    traces = traces_of(kept, selection) if told_apart else Traces(frozenset(), frozenset())
-    plan = planned(folders, traces.ids)
-    _show(store, what or told(selection), weight, plan)
-    if weight.sightings or plan.files:
-        _ask(yes)
-    order = Order(selection, store, folders, traces, plan)
-    with finishing(_tell_finishing):
-        done = erase(kept, order)
-        if out is not None:
-            write_proof(out, done.record(__version__))
-    _end(done, out, weight)
+    Args:
+        meant: returns what is to go, and a better name for it, "" for none.
+        store: from where.
+        exports: folders, too.
+        yes: ask nobody.
+        out: file of the proof; None for none.
+    """
+    from watchline.pipeline.erasure import erase, finishing
+    from watchline.pipeline.store.asking import told
+
+    with opened(store) as kept:
+        finished = _finish(kept, store, None)
+        if finished and out and finished.order.out == out.absolute():
+            return  # the same again: it was this one that was broken off
+        _check(tuple(exports or ()), out)
+        asked, name = meant(kept)
+        order = _order(kept, asked, store, tuple(exports or ()), out)
+        _show(order, name or told(asked))
+        if order.ids or order.plan.files:
+            _ask(yes)
+        with finishing(_tell_finishing):
+            done = erase(kept, order)
+        _end(done)
+        if came := kept.count(asked):
+            typer.echo(f"watchline: {came} more came meanwhile, and stayed; erase again", err=True)
+
+
+def _order(kept: SightingStore, asked: Selection, store: Path, folders: tuple[Path, ...], out: Path | None) -> Order:
+    """Returns what goes: what is there now; what is stored while the user is asked is not part of it."""
+    from watchline.pipeline.erasure import Order
+    from watchline.pipeline.export_erasure import planned, traces_of
+    from watchline.pipeline.store.counting import ids_of
+    from watchline.pipeline.store.seam import Selection
+
+    order = Order(asked, ids_of(store, asked), store, folders, out=out)
+    ids = asked.ids or order.ids  # some may be in exports alone
+    if not ids or not (folders or out):
+        return order
+    traces = traces_of(kept, Selection(ids=ids))
+    return replace(order, traces=traces, plan=planned(folders, traces.ids))
 
 
 def _check(folders: tuple[Path, ...], out: Path | None) -> None:
@@ -221,12 +277,16 @@ def _check(folders: tuple[Path, ...], out: Path | None) -> None:
             )
 
 
-def _show(store: Path, what: str, weight: Weight, plan: Plan) -> None:
+def _show(order: Order, what: str) -> None:
     """Says what is about to go."""
     from watchline.pipeline.cli.sighting_tables import count, plain, weight_text
     from watchline.pipeline.exports import CROPS
+    from watchline.pipeline.store.counting import weighed
+    from watchline.pipeline.store.seam import Selection
 
-    typer.echo(f"{store}: {plain(what)}: {weight_text(weight)}")
+    held = weight_text(weighed(order.store, Selection(ids=order.ids))) if order.ids else "no sighting"
+    typer.echo(f"{order.store}: {plain(what)}: {held}")
+    plan = order.plan
     if plan.files:
         shown = sorted(plan.files, key=lambda path: path.parent.name == CROPS)[:_MOST_SHOWN]  # pages tell more
         others = f", in which {count(plan.others, 'other sighting')} are too" if plan.others else ""
@@ -256,7 +316,9 @@ def _has_terminal() -> bool:
 
 
 def _tell_finishing() -> None:
-    typer.echo("watchline: finishing the erasure; Ctrl-C again breaks it off, and running it again goes on", err=True)
+    typer.echo(
+        "watchline: finishing the erasure; Ctrl-C again breaks it off, and the next `watchline erase` goes on", err=True
+    )
 
 
 def _show_found(searched: Searched) -> None:
@@ -267,24 +329,24 @@ def _show_found(searched: Searched) -> None:
         typer.echo(f"watchline: and {len(searched.found) - _MOST_FOUND} more files", err=True)
 
 
-def _end(done: Proof, out: Path | None, weight: Weight) -> None:
+def _end(done: Proof) -> None:
     """Says how it ended.
 
     Raises:
-        OutputError: something is still found, or could not be erased.
+        OutputError: something is still found in exports, or they could not be searched.
     """
     from watchline.pipeline.cli.sighting_tables import count, size
 
     _show_found(done.searched)
+    erased, deleted, out = done.erased, done.order.plan.files, done.order.out
     if done.failure:
         again = f"watchline erase check {out or 'PROOF'} --exports DIR"
         hint = f"; delete what is named above; `{again}` looks again" if done.searched.found else ""
         raise OutputError(done.failure + hint)
-    erased = done.erased
-    if not erased.sightings and not done.deleted and not weight.sightings:
+    if not erased.sightings and not deleted:
         typer.echo("nothing to erase")
         return
-    files = f", {count(len(done.deleted), 'exported file')}" if done.deleted else ""
+    files = f", {count(len(deleted), 'exported file')}" if deleted else ""
     searched = size(erased.bytes_searched + done.searched.size_bytes)
     typer.echo(
         f"erased {count(len(erased.sightings), 'sighting')}, {count(erased.crops, 'crop')}, "

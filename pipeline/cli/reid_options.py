@@ -64,6 +64,8 @@ def model_of(reid: bool | None, reid_model: str, store: Path | None) -> str:
 def open_recognition(options: RunOptions, cache: Path, obtain: Callable[[Entry], Path]) -> Recognition | None:
     """Returns what recognises people, as the options ask for; None where they do not.
 
+    A store that is not there yet is not made: see `Recognition.make_store`.
+
     Args:
         options: of the run.
         cache: folder of fetched files.
@@ -82,9 +84,12 @@ def open_recognition(options: RunOptions, cache: Path, obtain: Callable[[Entry],
     with ExitStack() as stack:
         store = None
         if options.store:  # first: a store that cannot be had is told before a model is fetched
+            from watchline.pipeline.store.connecting import check_place
             from watchline.pipeline.store.sqlite import open_store
 
-            store = stack.enter_context(closing(open_store(Path(options.store))))
+            check_place(Path(options.store))
+            if Path(options.store).exists():  # else it is made once nothing is refused any more
+                store = stack.enter_context(closing(open_store(Path(options.store))))
         body, face = (
             open_embedder(name, cache, obtain, options.device, kind) if name else None
             for name, kind in ((options.reid, Kind.BODY), (options.face_reid, Kind.FACE))

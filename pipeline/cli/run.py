@@ -150,8 +150,8 @@ def run(
     they belong to, poses or masks to objects of the same class.
 
     With --reid people are described by a few pictures of each track, the best ones spread over time; with --store
-    every track is kept as a sighting, to be searched later. An input that the store knows is refused, or, with
-    --overwrite, its sightings are replaced.
+    every track is kept as a sighting, to be searched later. An input that the store knows, be it of a run that was
+    broken off, is refused, or, with --overwrite, its sightings are replaced.
 
     \b
     Examples:
@@ -283,6 +283,8 @@ class _Job:
             models = [load_model(choice.model, self._cache, obtain) for choice in self._options.models]
             self._recognition = open_recognition(self._options, self._cache, obtain)
             runner = Runner(models, self._options, built=engines_folder(self._cache), recognition=self._recognition)
+            if self._recognition and not stop.is_set():
+                self._recognition.make_store()
         finally:
             if stop.is_set():  # nothing was written yet: there is nothing to finish, and no error worth telling
                 raise KeyboardInterrupt

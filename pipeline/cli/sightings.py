@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from watchline.pipeline.cli.store_options import (
     opened,
 )
 from watchline.streams.errors import UsageError
+
+if TYPE_CHECKING:
+    from watchline.pipeline.store.seam import Selection
 
 _YEAR_S = 365 * 86_400.0
 _MOST_LISTED = 100_000  # in memory at once; `export` has no such bound
@@ -61,7 +64,7 @@ def list_sightings(
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.pipeline.cli.sighting_tables import show_list
     from watchline.pipeline.sighting_records import summary_record
-    from watchline.pipeline.store.asking import selected, told
+    from watchline.pipeline.store.asking import selected
     from watchline.pipeline.store.reading import describers
 
     selection = selected(camera or (), since, until, source, time.time())
@@ -74,7 +77,7 @@ def list_sightings(
     elif found:
         show_list(found[:limit], names)
     else:
-        typer.echo(f"nothing was seen: {told(selection)}; {_held(store)}")
+        typer.echo(_nothing(store, selection))
     if len(found) > limit:
         typer.echo(f"watchline: these are the newest {limit}, there are more; see --limit", err=True)
 
@@ -154,7 +157,7 @@ def export(
     from watchline.pipeline.cli.sighting_tables import count
     from watchline.pipeline.exports import Origin, check_out
     from watchline.pipeline.exports import export as exported
-    from watchline.pipeline.store.asking import selected, told
+    from watchline.pipeline.store.asking import selected
 
     now = time.time()
     selection = selected(camera or (), since, until, source, now)
@@ -163,7 +166,7 @@ def export(
         done = exported(kept, Origin(store.name, selection, now), out, is_folder=is_folder, crops=crops)
     _note_unknown(store, selection.cameras)
     if not done.tracks:
-        typer.echo(f"watchline: nothing was seen: {told(selection)}; {_held(store)}", err=True)
+        typer.echo(f"watchline: {_nothing(store, selection)}", err=True)
     typer.echo(f"{count(done.tracks, 'track')} written to {out}, {count(len(done.files), 'file')}")
     if done.pages > 1:
         typer.echo(f"the sheet is split into {done.pages} pages, linked to each other; it begins with the newest")
@@ -180,12 +183,19 @@ def stats(store: StoreOption, as_json: JsonOption = False) -> None:
       watchline sightings stats --store site.db
       watchline sightings stats --store site.db --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    from watchline.pipeline.cli.sighting_tables import show_facts
+    from watchline.pipeline.cli.sighting_tables import count, show_facts
+    from watchline.pipeline.store.asking import utc_text
     from watchline.pipeline.store.counting import facts_of
 
     with opened(store) as kept:
         models = sorted(kept.models(), key=lambda each: (each[0].name, each[0].sha256))
-        facts = facts_of(store)
+        facts, left = facts_of(store), kept.unfinished()
+    if left:
+        typer.echo(
+            f"watchline: the erasure of {count(left.sightings, 'sighting')}, begun {utc_text(left.at)}, is not proven "
+            f"yet; where it was broken off, `watchline erase finish --store {store}` ends it",
+            err=True,
+        )
     if as_json:
         record = dataclasses.asdict(facts)
         record["models"] = [dataclasses.asdict(model) | {"vectors": many} for model, many in models]
@@ -279,12 +289,14 @@ def _note_unknown(store: Path, cameras: Sequence[str]) -> None:
             typer.echo(f"watchline: camera {plain(camera)}: not in the store{hint}", err=True)
 
 
-def _held(store: Path) -> str:
-    """Returns what there is in a store, for one who found nothing."""
+def _nothing(store: Path, selection: Selection) -> str:
+    """Returns the line for one who found nothing: what was looked for, and what there is."""
     from watchline.pipeline.cli.sighting_tables import count
-    from watchline.pipeline.store.asking import utc_text
+    from watchline.pipeline.store.asking import told, utc_text
     from watchline.pipeline.store.counting import extent_of
+    from watchline.pipeline.store.seam import Selection
 
     tracks, start, end = extent_of(store)
     span = f", from {utc_text(start)} to {utc_text(end)}" if tracks else ""
-    return f"{store} holds {count(tracks, 'track')}{span}"
+    asked = f": {told(selection)}" if selection != Selection() else " yet"
+    return f"nothing was seen{asked}; {store} holds {count(tracks, 'track')}{span}"

@@ -16,6 +16,7 @@ from typing import Final
 
 from watchline.pipeline.checks import Check, Health, guarded
 from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
+from watchline.pipeline.model import label_of
 from watchline.pipeline.serving.clock import check_clock
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings
@@ -121,7 +122,7 @@ def _sightings(site: Site, wanted: Sightings, networks: Networks) -> Check:
     kept = "with pictures" if wanted.crops else "without pictures"
     found = _described(people.body.model)
     if wanted.faces is not None and people.faces is not None:
-        found += f"; faces by {wanted.faces.detector} and {_described(people.faces.embedder.model)}"
+        found += f"; faces by {label_of(wanted.faces.detector)} and {_described(people.faces.embedder.model)}"
     found += f"; {kept}, {there}"
     if all(not camera.sightings for camera in site.cameras):
         return Check("sightings", Health.WARN, found, "no camera has `sightings: true`: nothing will be kept")

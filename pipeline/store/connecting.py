@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-from watchline.pipeline.store.failures import WrongStore, is_busy, told, translated
+from watchline.pipeline.store.failures import WrongStore, is_busy, refused, told, translated
 from watchline.streams.errors import OutputError, UsageError
 
 BUSY_S: Final = 10.0
@@ -30,6 +32,24 @@ _SETTINGS: Final = (
 )
 
 
+def check_place(path: Path) -> None:
+    """Refuses a place where there can be no store; makes none.
+
+    Raises:
+        UsageError: it is a folder, or in none.
+        WrongStore: no file can be made there.
+        OutputError: there is no room, or its disk can only be read.
+    """
+    with told(path):
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder; name a file for the store")
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+        if not path.exists():
+            with _making(path), tempfile.TemporaryFile(dir=path.parent):
+                pass
+
+
 def check_file(path: Path, *, create: bool) -> None:
     """Makes the file where there is none, for its owner alone; refuses what can't be a store.
 
@@ -38,18 +58,15 @@ def check_file(path: Path, *, create: bool) -> None:
 
     Raises:
         UsageError: there is none and none is to be made, or it is a folder.
-        WrongStore: it may not be written.
-        OutputError: its disk can only be read.
+        WrongStore: it may not be made or written.
+        OutputError: there is no room, or its disk can only be read.
     """
     with told(path):
-        if path.is_dir():
-            raise UsageError(f"{path}: a folder; name a file for the store")
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: there is no folder {path.parent}; make it first")
+        if not create and path.parent.is_dir() and not path.exists():
+            raise UsageError(f"{path}: no such store; `watchline run --store {path}` makes one")
+        check_place(path)
         if not path.exists():
-            if not create:
-                raise UsageError(f"{path}: no such store; `watchline run --store {path}` makes one")
-            with suppress(FileExistsError):  # another process was quicker
+            with _making(path), suppress(FileExistsError):  # another process was quicker
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         for place in (path, path.parent):
             if not os.access(place, os.R_OK | os.W_OK):
@@ -60,6 +77,16 @@ def check_file(path: Path, *, create: bool) -> None:
 
 def _is_on_read_only_disk(place: Path) -> bool:
     return hasattr(os, "statvfs") and bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+@contextmanager
+def _making(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        sentence = f"{path}: no file can be made there ({reason}); name one in another folder"
+        raise refused(error, sentence) from error
 
 
 def connect(path: Path, busy_s: float = BUSY_S) -> sqlite3.Connection:

@@ -107,6 +107,13 @@ def weighed(path: Path, selection: Selection) -> Weight:
         return _weight(connection, conditions(selection))
 
 
+def ids_of(path: Path, selection: Selection) -> tuple[str, ...]:
+    """Returns the ids of the sightings that are meant just now."""
+    named = select(schema.sighting.c.sighting_id).where(*conditions(selection)).order_by(schema.sighting.c.id)
+    with _reading(path) as connection:
+        return tuple(connection.execute(named).scalars())
+
+
 def overdue(path: Path, keep: Keep, now: float) -> Weight:
     """Returns what is older than it may get: what a purge would erase.
 

@@ -3,58 +3,88 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, update
 
 from watchline.pipeline.store import schema
+from watchline.pipeline.store.claims import claimed
 from watchline.pipeline.store.database import Database
-from watchline.pipeline.store.seam import Erased
-from watchline.pipeline.store.search import WINDOW_BYTES, Search, Windows
+from watchline.pipeline.store.seam import Erased, Selection
+from watchline.pipeline.store.search import WINDOW_BYTES, Prints, Search
 from watchline.pipeline.store.searching import search_files
-from watchline.streams.errors import OutputError
+from watchline.pipeline.store.selecting import conditions as conditions_of
+from watchline.pipeline.store.unfinished import Sought, begin, end, unfinished
+from watchline.streams.errors import OutputError, UsageError
 
 BATCH: Final = 100  # sightings a transaction: others may write in between, and its log stays small
 _PAGE: Final = 200  # rows read at once
 _STEP: Final = 64  # a window starts every so many bytes of a picture or vector
-_MOST_WINDOWS: Final = 500_000  # about 100 MB of memory; of more data fewer windows are taken
+_MOST_WINDOWS: Final = 500_000  # 6 MB of prints; of more data fewer windows are taken
 _START_OF_SCAN: Final = b"\xff\xda"  # of a JPEG: what comes before is the same in many
 
 
-@dataclass(slots=True)
-class Sought:
-    """What is erased, and how it is known again."""
-
-    windows: Windows
-    step: int
-    ids: list[str] = field(default_factory=list)
-    sha256: list[str] = field(default_factory=list)
-    crops: int = 0
-    vectors: int = 0
-
-
-def erase(database: Database, conditions: Sequence[ColumnElement[bool]], now: float) -> Erased:
+@contextmanager
+def erasing(
+    database: Database, conditions: Sequence[ColumnElement[bool]], now: float, note: Mapping[str, Any]
+) -> Iterator[Erased]:
     """Erases what the conditions say of `sighting`, and searches the files.
 
+    Where it is killed, or its context ends with an error, it is unfinished: see `finishing`. One that nobody awaits an
+    answer of, as it has no note, is finished first.
+
     Raises:
+        UsageError: another process erases, or an erasure is unfinished.
         OutputError: a reader keeps the log, or something of it is still found.
     """
-    if not database.truncate():
-        raise OutputError(
-            f"{database.path}: another program {_does(database)} it all the time; nothing was erased: end it first"
-        )
+    with _alone(database):
+        if (left := unfinished(database.path)) is not None:
+            if left.note:
+                raise UsageError(f"{database.path}: an erasure was broken off; {_finish(database)} first")
+            _erased(database, left)
+            end(database.path)
+        if not database.truncate():
+            raise OutputError(
+                f"{database.path}: another program {_does(database)} it all the time; nothing was erased: end it first"
+            )
+        with database.reading() as connection:
+            numbers = list(connection.execute(select(schema.sighting.c.id).where(*conditions)).scalars())
+            sought = _sought(connection, numbers, now, note)
+        if not numbers:
+            yield Erased((), 0, 0, 0)
+            return
+        database.with_room(partial(begin, database.path, sought))
+        yield _erased(database, sought)
+        end(database.path)
+
+
+@contextmanager
+def finishing(database: Database) -> Iterator[Erased]:
+    """Brings an unfinished erasure to its end, as `erasing` would have done."""
+    with _alone(database):
+        sought = unfinished(database.path)
+        if sought is None:
+            raise UsageError(f"{database.path}: no erasure is unfinished")
+        yield _erased(database, sought)
+        end(database.path)
+
+
+def _alone(database: Database) -> AbstractContextManager[None]:
+    return claimed(database.path, "erase", "another program erases from it just now; wait for its end")
+
+
+def _erased(database: Database, sought: Sought) -> Erased:
+    """Erases what is still there, and searches the files for it."""
     with database.reading() as connection:
-        numbers = list(connection.execute(select(schema.sighting.c.id).where(*conditions)).scalars())
-        sought = _sought(connection, numbers)
-    if not numbers:
-        return Erased((), 0, 0, 0)
+        asked = select(schema.sighting.c.id).where(*conditions_of(Selection(ids=sought.ids)))
+        numbers = list(connection.execute(asked).scalars())
     for batch in _batches(numbers):
-        database.with_room(partial(_erase_rows, database, batch, now))
+        database.with_room(partial(_erase_rows, database, batch, sought.at))
     _truncate(database)
     return _proven(database, sought)
 
@@ -68,8 +98,12 @@ def _truncate(database: Database) -> None:
     if not database.truncate():
         raise OutputError(
             f"{database.path}: erased, but {database.path.name}-wal keeps it for as long as another program "
-            f"{_does(database)} the store: end that, then run `watchline sightings purge`"
+            f"{_does(database)} the store: end that, then run {_finish(database)}"
         )
+
+
+def _finish(database: Database) -> str:
+    return f"`watchline erase finish --store {database.path}`"
 
 
 def _does(database: Database) -> str:
@@ -77,9 +111,9 @@ def _does(database: Database) -> str:
     return "writes to" if database.is_written() else "reads"
 
 
-def _sought(connection: Connection, numbers: Sequence[int]) -> Sought:
-    """Reads what is to be erased, once, for its windows and sums."""
-    crop, vector = schema.crop, schema.vector
+def _sought(connection: Connection, numbers: Sequence[int], now: float, note: Mapping[str, Any]) -> Sought:
+    """Reads what is to be erased, once, for its prints and sums."""
+    crop, vector, sighting = schema.crop, schema.vector, schema.sighting
     total = 0
     for batch in _batches(numbers):
         for size, owner in ((func.length(crop.c.jpeg), crop), (func.length(vector.c.data), vector)):
@@ -87,26 +121,21 @@ def _sought(connection: Connection, numbers: Sequence[int]) -> Sought:
     step = _STEP
     while total // step > _MOST_WINDOWS:
         step *= 2
-    sought = Sought(Windows(), step)
+    prints, ids, sums = Prints(), [], []
+    crops = vectors = 0
     for number in numbers:
-        _seek(connection, number, sought)
-    return sought
-
-
-def _seek(connection: Connection, number: int, sought: Sought) -> None:
-    crop, vector, sighting = schema.crop, schema.vector, schema.sighting
-    digest = hashlib.sha256()
-    for jpeg in connection.execute(select(crop.c.jpeg).where(crop.c.sighting == number).order_by(crop.c.id)).scalars():
-        digest.update(jpeg)
-        sought.windows.take(_scan_of(jpeg), sought.step)
-        sought.crops += bool(jpeg)  # the retention leaves b""
-    asked = select(vector.c.data).where(vector.c.sighting == number).order_by(vector.c.key)
-    for data in connection.execute(asked).scalars():
-        digest.update(data)
-        sought.windows.take(data, sought.step)
-        sought.vectors += 1
-    sought.ids.append(connection.execute(select(sighting.c.sighting_id).where(sighting.c.id == number)).scalar_one())
-    sought.sha256.append(digest.hexdigest())
+        asked = select(crop.c.jpeg).where(crop.c.sighting == number).order_by(crop.c.id)
+        pictures = list(connection.execute(asked).scalars())
+        of_it = select(vector.c.data).where(vector.c.sighting == number).order_by(vector.c.key)
+        described = list(connection.execute(of_it).scalars())
+        for data in (*map(_scan_of, pictures), *described):
+            prints.take(data, step)
+        crops += sum(map(bool, pictures))  # the retention leaves b""
+        vectors += len(described)
+        sums.append(hashlib.sha256(b"".join((*pictures, *described))).hexdigest())
+        named = select(sighting.c.sighting_id).where(sighting.c.id == number)
+        ids.append(connection.execute(named).scalar_one())
+    return Sought(now, tuple(ids), tuple(sums), crops, vectors, step, prints.rows(), note)
 
 
 def _scan_of(jpeg: bytes) -> bytes:
@@ -117,36 +146,35 @@ def _scan_of(jpeg: bytes) -> bytes:
 
 def _proven(database: Database, sought: Sought) -> Erased:
     """Searches the files; where SQLite left something in an unused corner of a page, the file is written anew."""
-    windows = sought.windows.rows()
-    traces, searched = search_files(windows, database.files())
-    kept, shared = _kept(database, Search(windows)) if traces else (set(), ())
+    traces, searched = search_files(sought.prints, database.files())
+    kept, shared = _kept(database, Search(sought.prints)) if traces else (set(), ())
     if any(trace.window not in kept for trace in traces):
         database.rewrite()
         _truncate(database)
-        traces, searched = search_files(windows, database.files())
+        traces, searched = search_files(sought.prints, database.files())
     left = [trace for trace in traces if trace.window not in kept]
     if left:
         raise OutputError(
             f"{database.path}: erased, but {len(left)} pieces of it are still in {left[0].file.name}, the first at byte"
             f" {left[0].offset}: copy what you keep to a new store, and remove this file"
         )
-    removed, more = _search_backups(database, windows, kept)
+    removed, more = _search_backups(database, sought.prints, kept)
     return Erased(
-        sightings=tuple(sought.ids),
+        sightings=sought.ids,
         crops=sought.crops,
         vectors=sought.vectors,
         bytes_searched=searched + more,
         files=tuple(str(file) for file in [*database.files(), *database.backups()]),
-        sha256=tuple(sought.sha256),
+        sha256=sought.sha256,
         fragment_bytes=sought.step + WINDOW_BYTES - 1,
         shared=shared,
         backups=removed,
     )
 
 
-def _search_backups(database: Database, windows: NDArray[np.uint8], kept: set[int]) -> tuple[tuple[str, ...], int]:
+def _search_backups(database: Database, prints: NDArray[np.uint8], kept: set[int]) -> tuple[tuple[str, ...], int]:
     """Removes the copies that hold some of it; returns their names, and how many bytes were searched."""
-    traces, searched = search_files(windows, database.backups())
+    traces, searched = search_files(prints, database.backups())
     holding = sorted({trace.file for trace in traces if trace.window not in kept})
     for file in holding:
         file.unlink()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from watchline.pipeline.files import sync_folder
 from watchline.pipeline.store.seam import Erased, Selection
 from watchline.streams.errors import OutputError
 
@@ -47,6 +49,14 @@ def proof_of(erased: Erased, asked: Selection, store: Path, at: float, version: 
     }
 
 
+def proves(path: Path, ids: Sequence[str]) -> bool:
+    """Is a file the record of the erasure of these sightings?"""
+    try:
+        return [each["id"] for each in json.loads(path.read_bytes())["sightings"]] == list(ids)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def write_proof(path: Path, proof: dict[str, object]) -> None:
     """Writes a record to a new file, for its owner alone.
 
@@ -61,6 +71,7 @@ def write_proof(path: Path, proof: dict[str, object]) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+            sync_folder(path.absolute().parent)
         except OSError:
             path.unlink(missing_ok=True)  # half of one proves nothing, and would stand in the way of the next
             raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,21 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An erasure that was broken off, by a kill or an error.
+
+    Attributes:
+        at: when it was begun, UTC seconds.
+        sightings: how many it is of.
+        note: what it was begun with.
+    """
+
+    at: float
+    sightings: int
+    note: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """How long each kind of data is kept, seconds since a sighting ended; None for ever.
 
@@ -175,6 +191,31 @@ class SightingStore(Protocol):
         Raises:
             UsageError: the selection names nothing.
             OutputError: something of it is still found in the files.
+        """
+
+    def erasing(self, selection: Selection, note: Mapping[str, Any]) -> AbstractContextManager[Erased]:
+        """Erases as `erase` does, on entering; that this happened is forgotten when the context ends without an error.
+
+        Args:
+            selection: of sightings.
+            note: is given back by `unfinished`, should this not come to its end; for JSON, and nothing of a sighting.
+
+        Raises:
+            UsageError: the selection names nothing, an erasure is unfinished, or another process erases.
+            OutputError: something of it is still found in the files.
+        """
+
+    def unfinished(self) -> Unfinished | None:
+        """Returns the erasure that was broken off, or is under way in another process."""
+
+    def finishing(self) -> AbstractContextManager[Erased]:
+        """Brings the unfinished erasure to its end, as `erasing` would have; raises UsageError where there is none."""
+
+    def claim(self, source: str) -> AbstractContextManager[None]:
+        """Keeps all other processes from claiming the same source while the context lasts, or this process lives.
+
+        Raises:
+            UsageError: another process has claimed it.
         """
 
     def purge(self, keep: Keep, now: float) -> Erased:

@@ -17,17 +17,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from watchline.pipeline.store.search import WINDOW_BYTES, Search, Trace
+from watchline.pipeline.store.search import PRINT_BYTES, Search, Trace
 from watchline.streams.errors import OutputError
 
 _PROGRAM: Final = "watchline.pipeline.store.searching"
 
 
-def search_files(windows: NDArray[np.uint8], files: Sequence[Path]) -> tuple[list[Trace], int]:
+def search_files(prints: NDArray[np.uint8], files: Sequence[Path]) -> tuple[list[Trace], int]:
     """Returns the windows that lie in some files, and how many bytes were read.
 
     Args:
-        windows: (N, WINDOW_BYTES) uint8.
+        prints: (N, PRINT_BYTES) uint8, of the windows.
         files: that are there.
 
     Raises:
@@ -37,7 +37,7 @@ def search_files(windows: NDArray[np.uint8], files: Sequence[Path]) -> tuple[lis
         return [], 0
     done = subprocess.run(  # noqa: S603  # our own module, no shell
         [sys.executable, "-P", "-m", _PROGRAM, *map(str, files)],
-        input=windows.tobytes(),
+        input=prints.tobytes(),
         capture_output=True,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
@@ -50,8 +50,8 @@ def search_files(windows: NDArray[np.uint8], files: Sequence[Path]) -> tuple[lis
 
 
 def _main() -> None:
-    windows = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, WINDOW_BYTES)
-    search = Search(windows)
+    prints = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, PRINT_BYTES)
+    search = Search(prints)
     traces: list[tuple[int, int, int]] = []
     total = 0
     for number, name in enumerate(sys.argv[1:]):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,12 +13,14 @@ from sqlalchemy import func, select
 
 from watchline.pipeline.store import erasing, purging, schema, selecting
 from watchline.pipeline.store.ballast import BALLAST_BYTES, Ballast
+from watchline.pipeline.store.claims import claimed
 from watchline.pipeline.store.connecting import BUSY_S, check_file
 from watchline.pipeline.store.database import Database
 from watchline.pipeline.store.failures import UNFIT, StaleMark
 from watchline.pipeline.store.rows import insert_sightings, model_of, read_sighting
-from watchline.pipeline.store.seam import Erased, Keep, Selection, Summary, VectorBatch
+from watchline.pipeline.store.seam import Erased, Keep, Selection, Summary, Unfinished, VectorBatch
 from watchline.pipeline.store.sighting import Sighting
+from watchline.pipeline.store.unfinished import unfinished
 from watchline.reid.embeddings import EmbeddingModel
 from watchline.streams.errors import UsageError
 from watchline.trackers.tracks import I64
@@ -135,10 +138,29 @@ class SqliteStore:
 
     def erase(self, selection: Selection) -> Erased:
         """See `SightingStore`; copies from before an upgrade that hold some of it are removed."""
+        with self.erasing(selection, {}) as erased:
+            return erased
+
+    def erasing(self, selection: Selection, note: Mapping[str, Any]) -> AbstractContextManager[Erased]:
+        """See `SightingStore`."""
         asked = selecting.conditions(selection)
         if not asked:
             raise UsageError(f"{self.path}: erase what? name sightings, a camera, a track, a source or a time")
-        return erasing.erase(self._database, asked, self._clock())
+        return erasing.erasing(self._database, asked, self._clock(), note)
+
+    def unfinished(self) -> Unfinished | None:
+        """See `SightingStore`."""
+        left = unfinished(self.path)
+        return None if left is None else Unfinished(left.at, len(left.ids), left.note)
+
+    def finishing(self) -> AbstractContextManager[Erased]:
+        """See `SightingStore`."""
+        return erasing.finishing(self._database)
+
+    def claim(self, source: str) -> AbstractContextManager[None]:
+        """See `SightingStore`."""
+        refusal = f"another run fills it from {source} just now; wait for its end, or choose another --store"
+        return claimed(self.path, f"run {source}", refusal)
 
     def purge(self, keep: Keep, now: float) -> Erased:
         """See `SightingStore`; copies from before an upgrade that are as old are removed too."""

@@ -130,6 +130,26 @@ def test_it_asks_and_takes_no_for_an_answer(
     assert held(store) == ["gate:1"]
 
 
+def test_what_is_erased_is_what_was_shown_whatever_came_meanwhile(
+    tmp_path: Path, people: list[Sighting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, proof = filled(tmp_path, *people), tmp_path / "proof.json"
+
+    def somebody_comes(_yes: bool) -> None:
+        filled(tmp_path, make_sighting("dock", 3, at_s=300))
+
+    monkeypatch.setattr("watchline.pipeline.cli.erase._ask", somebody_comes)
+    done = call("erase", "camera", "dock", "--store", store, "--proof", proof)
+    assert done.code == 0
+    assert "2 tracks in 2 sightings" in done.out
+    assert "erased 2 sightings" in done.out
+    assert "1 more came meanwhile, and stayed; erase again" in done.err
+    assert held(store) == ["dock:3", "gate:1"]
+    record = json.loads(proof.read_text())
+    assert record["asked"] == {"cameras": ["dock"]}
+    assert [each["id"] for each in record["sightings"]] == [one.sighting_id for one in people[:2]]
+
+
 def test_without_a_terminal_nothing_goes_unless_yes_is_said(tmp_path: Path, people: list[Sighting]) -> None:
     store = filled(tmp_path, *people)
     done = watchline("erase", "camera", "dock", "--store", store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -22,10 +23,10 @@ from watchline.pipeline.recognition import (
     Recognition,
     SightingSink,
     check_people,
+    claimed_input,
     collecting,
     forget,
     people_line,
-    refuse_known,
 )
 from watchline.pipeline.sightings import SightingMaker, config_sha256, sighting_of
 from watchline.pipeline.store.asking import source_name
@@ -41,6 +42,7 @@ from watchline.streams.frame import U8
 from watchline.trackers.build import TrackerChoice
 
 MADE_BY = Provenance("/videos/yard.mp4", "yolov8n", "d" * 64, "bytetrack (native)", "c" * 64, "0.1.0")
+UNFIT = 99  # a track that no store takes
 NOBODY = Findings(make_detections())
 
 
@@ -56,6 +58,8 @@ class MemoryStore:
         self.calls += 1
         if self.calls <= self._refusals:
             raise OutputError("site.db: no room left on its disk; free some, or keep less")
+        if any(each.track_id == UNFIT for each in sightings):
+            raise UsageError("site.db: one of them cannot be stored")
         self.sightings += sightings
 
     def count(self, selection: Selection) -> int:
@@ -63,6 +67,9 @@ class MemoryStore:
 
     def erase(self, selection: Selection) -> None:
         self.sightings = [each for each in self.sightings if each.provenance.source != selection.source]
+
+    def claim(self, source: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def seam(self) -> SightingStore:
         return cast("SightingStore", self)
@@ -162,6 +169,16 @@ class TestKeepers:
         assert (store.calls, mine.stored, mine.refused) == (2, 0, 10)
         assert mine.problem == "10 sightings not stored: site.db: no room left on its disk; free some, or keep less"
 
+    def test_one_that_cannot_be_stored_costs_itself_alone(self) -> None:
+        store = MemoryStore()
+        mine = keeper(store)
+        keep(mine, 1, UNFIT, 2)
+        keep(mine, 3)
+        mine.close()
+        assert [each.track_id for each in store.sightings] == [1, 2, 3]
+        assert (mine.stored, mine.refused) == (3, 1)
+        assert mine.problem == "1 sighting not stored: site.db: one of them cannot be stored"
+
     def test_features_are_a_row_a_tracklet_with_its_best_picture(self, tmp_path: Path) -> None:
         path = tmp_path / "features.npz"
         mine = FeatureKeeper({BODY: path}, "/videos/yard.mp4", most=2)
@@ -227,14 +244,20 @@ class TestChecks:
     def test_an_input_that_the_store_knows_is_refused_and_can_be_forgotten(self) -> None:
         store = MemoryStore()
         recognition = Recognition(None, None, store.seam(), "site.db")
-        refuse_known(recognition, "/videos/yard.mp4")
-        keep(keeper(store), 1, 2)
-        with pytest.raises(UsageError, match=r"site\.db: holds 2 sightings of /videos/yard\.mp4 already.*--overwrite"):
-            refuse_known(recognition, "/videos/yard.mp4")
-        refuse_known(recognition, "/videos/other.mp4")
-        forget(recognition, "/videos/yard.mp4")
+        with claimed_input(recognition, "/videos/yard.mp4", overwrite=False):
+            keep(keeper(store), 1, 2)
+        with (
+            pytest.raises(UsageError, match=r"site\.db: holds 2 sightings of /videos/yard\.mp4 already.*--overwrite"),
+            claimed_input(recognition, "/videos/yard.mp4", overwrite=False),
+        ):
+            pass
+        with claimed_input(recognition, "/videos/other.mp4", overwrite=False):
+            pass
+        with claimed_input(recognition, "/videos/yard.mp4", overwrite=True):
+            forget(recognition, "/videos/yard.mp4")
         assert store.sightings == []
-        refuse_known(Recognition(MeanColour()), "/videos/yard.mp4")
+        with claimed_input(Recognition(MeanColour()), "/videos/yard.mp4", overwrite=False):
+            pass
 
     @pytest.mark.parametrize(
         ("labels", "classes", "said"),

@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -129,12 +131,42 @@ def test_an_input_that_is_stored_already_is_refused_and_replaced_only_on_demand(
     store = stored / "site.db"
     done = run(clip, tiny, tmp_path / "out", "--reid-model", embedder, "--store", store)
     assert done.returncode == 2
-    assert f"{store}: holds 1 sighting of {clip} already" in done.stderr
+    assert f"{store}: holds 1 sighting of {clip} already, from a run that ended or was broken off" in done.stderr
     assert "--overwrite" in done.stderr
     assert not (tmp_path / "out").exists()
     done = run(clip, tiny, tmp_path / "out", "--reid-model", embedder, "--store", store, "--overwrite")
     assert done.returncode == 0, done.stderr
     assert stored_tracks(store) == 1
+
+
+def test_an_input_is_stored_by_one_run_at_a_time_and_one_that_was_killed_is_replaced_on_demand(
+    tiny: Path, clip: Path, tmp_path: Path
+) -> None:
+    store, order = tmp_path / "site.db", ("--no-reid", "--max-frames", "5")
+    script = f"""
+import sys, time
+from watchline.pipeline import run
+from watchline.pipeline.cli.app import app
+def stop(*_, **__):
+    print("stored", flush=True)
+    time.sleep(60)
+run.render_report = stop  # the sightings are stored, the run is not over
+sys.argv = ["watchline", "run", {str(clip)!r}, "--model", {str(tiny)!r}, "--out", {str(tmp_path / "first")!r}]
+sys.argv += ["--no-video", "--store", {str(store)!r}, *{order!r}]
+app()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "stored\n"
+        second = run(clip, tiny, tmp_path / "second", "--store", store, *order, "--overwrite")
+        assert second.returncode == 2
+        assert f"{store}: another run fills it from {clip} just now; wait for its end" in second.stderr
+        first.kill()
+    assert stored_tracks(store) == 1
+    third = run(clip, tiny, tmp_path / "second", "--store", store, *order, "--overwrite")
+    assert third.returncode == 0, third.stderr
+    assert stored_tracks(store) == 1
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith("site.db.") and "ballast" not in file.name]
 
 
 def test_an_input_whose_name_is_no_text_is_stored_and_found_again(tiny: Path, clip: Path, tmp_path: Path) -> None:
@@ -163,6 +195,7 @@ def test_a_store_alone_keeps_sightings_without_vectors(tiny: Path, clip: Path, t
         (["--reid-model", "gone.onnx"], "no such file: gone.onnx"),
         (["--reid-model", "DETECTOR"], "describes none"),
         (["--no-reid", "--store", "TEXT"], "not a store of watchline"),
+        (["--no-reid", "--store", "/proc/x.db"], "/proc/x.db: no file can be made there (no such file or directory)"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_before_anything_is_written(
@@ -171,11 +204,12 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_written(
     text = tmp_path / "notes.txt"
     text.write_text("this is no database, but it is long enough to be taken for one\n" * 100)
     names = {"EMBEDDER": str(embedder), "DETECTOR": str(tiny), "TEXT": str(text)}
-    done = run(clip, tiny, tmp_path / "out", *(names.get(word, word) for word in more))
+    kept = () if "--store" in more else ("--store", tmp_path / "site.db")
+    done = run(clip, tiny, tmp_path / "out", *(names.get(word, word) for word in more), *kept)
     assert done.returncode in (1, 2)
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert not (tmp_path / "out").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_store_that_fails_leaves_the_other_results_and_one_clear_line(tiny: Path, clip: Path, tmp_path: Path) -> None:

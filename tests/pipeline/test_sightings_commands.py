@@ -99,7 +99,7 @@ def test_who_finds_nothing_is_told_what_there_is(site: Path) -> None:
 
 def test_an_empty_store_is_told_as_empty(tmp_path: Path) -> None:
     empty = filled(tmp_path)
-    assert "site.db holds 0 tracks" in call("sightings", "list", "--store", empty).out
+    assert call("sightings", "list", "--store", empty).out == f"nothing was seen yet; {empty} holds 0 tracks\n"
     assert call("sightings", "list", "--store", empty, "--json").out == "[]\n"
     assert "no sighting" in call("sightings", "stats", "--store", empty).out
     assert call("sightings", "show", "dock:1", "--store", empty).err.startswith("dock:1: no such track in the store")

@@ -296,6 +296,33 @@ class StoreConformance:
             assert store.erase(Selection(cameras=("unknown",))).sightings == ()
             assert store.count(EVERYTHING) == 1
 
+    def test_an_erasure_that_ends_with_an_error_is_unfinished_until_somebody_finishes_it(self) -> None:
+        one, other = make_sighting(), make_sighting()
+        selection = Selection(ids=(one.sighting_id,))
+        with self.make() as store:
+            store.add([one, other])
+            with pytest.raises(ZeroDivisionError), store.erasing(selection, {"out": "proof.json"}):
+                raise ZeroDivisionError
+            left = store.unfinished()
+            assert left is not None
+            assert (left.sightings, left.note) == (1, {"out": "proof.json"})
+            with pytest.raises(UsageError, match="an erasure was broken off; `watchline erase finish"):
+                store.erase(Selection(ids=(other.sighting_id,)))
+            with store.finishing() as erased:
+                assert (erased.sightings, erased.crops) == ((one.sighting_id,), 2)
+            assert store.unfinished() is None
+            with pytest.raises(UsageError, match="no erasure is unfinished"), store.finishing():
+                pass
+            assert store.erase(Selection(ids=(other.sighting_id,))).crops == 2
+
+    def test_a_source_is_claimed_once_at_a_time(self) -> None:
+        with self.make() as store:
+            refused = pytest.raises(UsageError, match=r"another run fills it from yard\.mp4")
+            with store.claim("yard.mp4"), store.claim("dock.mp4"), refused, store.claim("yard.mp4"):
+                pass
+            with store.claim("yard.mp4"):
+                pass
+
     @pytest.mark.parametrize(
         ("keep", "left"),
         [

@@ -28,7 +28,7 @@ from watchline.pipeline.store.database import Database
 from watchline.pipeline.store.proof import proof_of, write_proof
 from watchline.pipeline.store.rows import insert_sightings
 from watchline.pipeline.store.seam import Keep, Selection
-from watchline.pipeline.store.search import WINDOW_BYTES, Search, Windows
+from watchline.pipeline.store.search import WINDOW_BYTES, Prints, Search
 from watchline.pipeline.store.searching import search_files
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import SqliteStore, open_store
@@ -204,8 +204,12 @@ def test_a_reader_that_comes_between_is_told_of(store: SqliteStore, monkeypatch:
     monkeypatch.setattr(Database, "truncate", lambda _: next(answers))
     one = make_sighting()
     store.add([one])
-    with pytest.raises(OutputError, match=r"erased, but sightings\.db-wal keeps it .* sightings purge"):
+    with pytest.raises(OutputError, match=r"erased, but sightings\.db-wal keeps it .* erase finish"):
         store.erase(of(one))
+    monkeypatch.undo()
+    assert store.count(Selection()) == 0
+    assert store.erase(Selection(cameras=("nobody's",))).sightings == ()  # finishes what nobody else would
+    assert store.unfinished() is None
 
 
 def test_the_proof_names_what_was_erased_and_holds_nothing_of_it(store: SqliteStore, tmp_path: Path) -> None:
@@ -234,9 +238,9 @@ def test_a_fragment_of_the_promised_length_is_found_wherever_it_lies(seed: int, 
     length = step + WINDOW_BYTES - 1
     start = data.draw(st.integers(0, len(content) - length))
     around = [random.Random(seed + n).randbytes(data.draw(st.integers(0, 40))) for n in (1, 2)]
-    windows = Windows()
-    windows.take(content, step)
-    search = Search(windows.rows())
+    prints = Prints()
+    prints.take(content, step)
+    search = Search(prints.rows())
     whole = search.in_data(around[0] + content[start : start + length] + around[1])
     # a window that begins at a multiple of the step lies within it, unless the content itself ends before
     assert whole or start > (len(content) - WINDOW_BYTES) // step * step
@@ -247,26 +251,26 @@ def test_a_window_across_two_blocks_of_a_file_is_found(tmp_path: Path, monkeypat
     monkeypatch.setattr("watchline.pipeline.store.search._BLOCK_BYTES", 64)
     content = random.Random(1).randbytes(1000)
     (tmp_path / "file").write_bytes(content)
-    windows = Windows()
-    count = windows.take(content, 1)
-    traces, size = Search(windows.rows()).in_file(tmp_path / "file")
+    prints = Prints()
+    count = prints.take(content, 1)
+    traces, size = Search(prints.rows()).in_file(tmp_path / "file")
     assert size == 1000
     assert sorted({trace.offset for trace in traces}) == list(range(count))
 
 
 def test_stretches_that_are_like_any_other_are_not_looked_for() -> None:
-    windows = Windows()
-    assert windows.take(bytes(1000) + bytes(range(4)) * 100, 16) == 0
-    assert windows.skipped == 86
-    assert Search(windows.rows()).in_data(bytes(1000)) == set()
+    prints = Prints()
+    assert prints.take(bytes(1000) + bytes(range(4)) * 100, 16) == 0
+    assert prints.skipped == 86
+    assert Search(prints.rows()).in_data(bytes(1000)) == set()
 
 
 def test_a_search_that_fails_is_told_of(store: SqliteStore, tmp_path: Path) -> None:
-    windows = Windows()
-    windows.take(random.Random(1).randbytes(100), 16)
+    prints = Prints()
+    prints.take(random.Random(1).randbytes(100), 16)
     with pytest.raises(OutputError, match=r"none: the search .* did not come to its end: .*No such file"):
-        search_files(windows.rows(), [tmp_path / "none"])
-    assert search_files(windows.rows(), []) == ([], 0)
+        search_files(prints.rows(), [tmp_path / "none"])
+    assert search_files(prints.rows(), []) == ([], 0)
 
 
 def test_a_search_lets_go_of_no_lock_of_the_store(store: SqliteStore) -> None:
@@ -276,9 +280,9 @@ def test_a_search_lets_go_of_no_lock_of_the_store(store: SqliteStore) -> None:
     reader = connect(store.path)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM sighting").fetchall()
-    windows = Windows()
-    windows.take(one.crops[0].jpeg, 16)
-    assert search_files(windows.rows(), [store.path, store.path.with_name("sightings.db-shm")])[1] > 0
+    prints = Prints()
+    prints.take(one.crops[0].jpeg, 16)
+    assert search_files(prints.rows(), [store.path, store.path.with_name("sightings.db-shm")])[1] > 0
     script = f"import sqlite3; db = sqlite3.connect({str(store.path)!r}, timeout=0); db.execute('DELETE FROM crop');"
     script += "db.commit(); print(db.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()[0])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
