@@ -128,9 +128,9 @@ class Trial:
 
     def _shots(self, vectors: F32) -> F32:
         """Returns (Q, D): the mean of each query and of the gallery of the same person and camera."""
-        group = _groups(self.labels.person, self.labels.camera)
+        group = groups(self.labels.person, self.labels.camera)
         total = np.zeros((int(group.max()) + 1, vectors.shape[1]), np.float32)
-        for number, mean, count in _means(group[self.gallery], vectors[self.gallery]):
+        for number, mean, count in means_of(group[self.gallery], vectors[self.gallery]):
             total[number] = mean * count
         shots = total[group[self.query]]
         alone = ~np.isin(self.query, self.gallery)  # one that is of the gallery too is in the sum already
@@ -140,15 +140,15 @@ class Trial:
     def _tracklets(self, vectors: F32) -> tuple[Rows, F32]:
         """Returns (T,) the row of each tracklet's first picture, and (T, D) their means."""
         rows, labels = self.gallery, self.labels.take(self.gallery)
-        recording, track = _tracks(self.features.take(rows))
+        recording, track = tracks(self.features.take(rows))
         alone = np.where(track < 0, np.arange(len(rows)), -1)
-        group = _groups(labels.person, labels.camera, recording, track, alone)
+        group = groups(labels.person, labels.camera, recording, track, alone)
         _, first = np.unique(group, return_index=True)
-        means = np.stack([mean for _, mean, _ in _means(group, vectors[rows])])
+        means = np.stack([mean for _, mean, _ in means_of(group, vectors[rows])])
         return rows[first], unit(means)
 
 
-def _tracks(features: FeatureSet) -> tuple[Rows, Rows]:
+def tracks(features: FeatureSet) -> tuple[Rows, Rows]:
     """Returns (N,) the number of each picture's recording, and (N,) its track, -1 for none.
 
     Cut-out pictures have no track, but names of the Market-1501 form say whom one recording shows.
@@ -179,13 +179,13 @@ def _within_range(vectors: F32) -> F32:
     return within
 
 
-def _groups(*keys: NDArray[np.integer]) -> Rows:
+def groups(*keys: NDArray[np.integer]) -> Rows:
     """Returns (N,) numbers, 0 to the count of groups - 1: equal where all of `keys` are."""
     _, group = np.unique(np.stack([key.astype(np.int64) for key in keys], axis=1), axis=0, return_inverse=True)
     return group.reshape(-1).astype(np.int64)
 
 
-def _means(group: Rows, vectors: F32) -> Iterator[tuple[int, F32, int]]:
+def means_of(group: Rows, vectors: F32) -> Iterator[tuple[int, F32, int]]:
     """Yields each group's number, in ascending order, the mean (D,) of its rows and how many these are."""
     order = np.argsort(group, kind="stable")
     numbers, start = np.unique(group[order], return_index=True)

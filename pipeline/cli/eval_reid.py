@@ -23,9 +23,17 @@ def reid(
         Path, typer.Argument(metavar="FEATURES.npz", show_default=False, help="A file of features, with who is who.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", show_default=False, help="Draw the curves, rank 1 to 50.")
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", show_default=False, help="Draw the curves.")] = None,
+    open_set: Annotated[
+        bool, typer.Option("--open-set", help="Watch lists: how many are found, at which rate of false alarms?")
+    ] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=1000, show_default=False, help="Of people, for --open-set; else 8."),
     ] = None,
+    people_only: Annotated[
+        bool, typer.Option("--people-only", help="Leave distractors (person 0) out of --open-set.")
+    ] = False,
 ) -> None:
     """Measure features of people: CMC rank 1 to 50 and mean average precision, in percent.
 
@@ -44,6 +52,12 @@ def reid(
       reranked        by k-reciprocal neighbours; lifts mAP, lowers rank 20
       combined        camera_centred, multi_shot and tracklets at once
 
+    With --open-set most who pass are on no list: 1, 10, 50 and 100 people
+    are enrolled by their tracklets of one or two cameras; half of the others
+    set the threshold for a rate of false alarms, the other half tell the
+    rate that it really has. Nobody is on two sides. Watch lists that there
+    are too few people for are left out, with the reason.
+
     The file is one of `watchline reid extract` with person and camera, or of
     the Market-1501 form: features qf and gf, names qn and gn such as
     0002_c1s1_000451_03.jpg. Where no picture is marked as a query, each is
@@ -53,13 +67,26 @@ def reid(
     Examples:
       watchline eval reid features.npz
       watchline eval reid features.npz --json --plot cmc.svg
+      watchline eval reid features.npz --open-set --plot open-set.svg
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.reid.features import read_features
     from watchline.reid.variants import Trial
 
     if plot is not None:
         _refuse_plot(plot)
+    if not open_set and (draws is not None or people_only):
+        raise UsageError(
+            f"{'--people-only' if people_only else '--draws'} belongs to --open-set; add that or leave it out"
+        )
     features = read_features(path)
+    if open_set:
+        from watchline.pipeline.cli.eval_open_set import measure_open_set
+
+        try:
+            measure_open_set(path, features, 8 if draws is None else draws, people_only, plot, as_json)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+        return
     try:
         trial = Trial.of(features)
         scores = dict(trial.scores())
