@@ -5,29 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from watchline.pipeline.dashboards.board import Board, Panel, Query, Variable
-
-_HERE: Final = 'instance=~"$instance"'
-_CAMERA: Final = f'{_HERE},camera=~"$camera"'
-_MODEL: Final = f'{_HERE},model=~"$model"'
-_OVER: Final = "[$__rate_interval]"
+from watchline.pipeline.dashboards.queries import HERE, THIS_CAMERA, THIS_MODEL, quantiles, rate
+from watchline.pipeline.dashboards.sightings_row import SIGHTINGS
 
 _INSTANCE: Final = Variable("instance", "watchline_build_info")
-
-
-def _rate(metric: str, labels: str) -> str:
-    return f"rate(watchline_{metric}{{{labels}}}{_OVER})"
-
-
-def _quantiles(metric: str, labels: str, by: str = "") -> tuple[Query, ...]:
-    """Returns the median and the slow ones of a histogram, for each value of `by` if there is one."""
-    more, legend = (f", {by}", f"{{{{{by}}}}} ") if by else ("", "")
-    return tuple(
-        Query(
-            f"histogram_quantile({quantile}, sum by (le{more}) ({_rate(f'{metric}_bucket', labels)}))",
-            f"{legend}p{quantile * 100:.0f}",
-        )
-        for quantile in (0.5, 0.95, 0.99)
-    )
 
 
 def _stat(title: str, about: str, expr: str, unit: str = "short", limits: tuple[float, ...] = ()) -> Panel:
@@ -43,25 +24,25 @@ def _state(labels: str) -> Query:
 
 
 _NOW: Final = (
-    _stat("Cameras live", "Cameras that give pictures.", f"sum(watchline_camera_up{{{_HERE}}})"),
+    _stat("Cameras live", "Cameras that give pictures.", f"sum(watchline_camera_up{{{HERE}}})"),
     _stat(
         "Cameras not live",
         "Offline, frozen or connecting. The table below names them.",
-        f"sum(1 - watchline_camera_up{{{_HERE}}})",
+        f"sum(1 - watchline_camera_up{{{HERE}}})",
         limits=(1,),
     ),
-    _stat("Analysed", "Frames detected and tracked a second.", f"sum({_rate('frames_processed_total', _HERE)})"),
+    _stat("Analysed", "Frames detected and tracked a second.", f"sum({rate('frames_processed_total', HERE)})"),
     _stat(
         "Frame age, p95",
         "From capture to tracked. Above two seconds the machine has more to do than it can.",
-        f"histogram_quantile(0.95, sum by (le) ({_rate('frame_age_seconds_bucket', _HERE)}))",
+        f"histogram_quantile(0.95, sum by (le) ({rate('frame_age_seconds_bucket', HERE)}))",
         "s",
         (1, 2),
     ),
     _stat(
         "Detectors down",
         "Models whose workers take no frames.",
-        f"sum(1 - watchline_detector_up{{{_HERE}}})",
+        f"sum(1 - watchline_detector_up{{{HERE}}})",
         limits=(1,),
     ),
     _stat(
@@ -69,77 +50,6 @@ _NOW: Final = (
         "That fire now.",
         'count(ALERTS{alertstate="firing",alertname=~"Watchline.*"}) or vector(0)',
         limits=(1,),
-    ),
-)
-
-_SIGHTINGS: Final = (
-    Panel(
-        "Sightings",
-        "Parts of tracks of people that ended, and what was written, a second. Empty where the site keeps none.",
-        (
-            Query(f"sum({_rate('tracklets_total', _HERE)})", "ended"),
-            Query(_rate("sightings_stored_total", _HERE), "written"),
-            Query(_rate("sightings_refused_total", _HERE), "not kept: {{reason}}"),
-        ),
-        width=8,
-    ),
-    Panel(
-        "Sightings without vectors, by why",
-        '"no_crop" lies in the pictures; "behind" is more people than `sightings.budget` allows; "model" is a fault.',
-        (Query(f"sum by (reason) ({_rate('tracklets_undescribed_total', _HERE)})", "{{reason}}"),),
-        width=8,
-        stacked=True,
-    ),
-    Panel(
-        "Vectors",
-        "Green while they are made.",
-        (Query(f"watchline_describer_up{{{_HERE}}}", "{{instance}}"),),
-        "state-timeline",
-        width=8,
-        states=(("down", "red"), ("made", "green")),
-    ),
-    Panel(
-        "Time for vectors and pictures",
-        "Of several tracklets at once; and what looking at a frame takes of the thread that tracks.",
-        (
-            Query(_quantiles("embedding_seconds", _HERE)[1].expr, "vectors p95"),
-            Query(_quantiles("sighting_look_seconds", _HERE)[1].expr, "looking p95"),
-        ),
-        unit="s",
-        width=8,
-    ),
-    Panel(
-        "Sightings that wait",
-        "To be described, and to be written. A level line is a good one.",
-        (
-            Query(f"watchline_tracklets_waiting{{{_HERE}}}", "to be described"),
-            Query(f"watchline_sightings_waiting{{{_HERE}}}", "to be written"),
-        ),
-        width=8,
-    ),
-    Panel(
-        "Store of sightings",
-        "Room that it takes; `retention.sightings_size` bounds it.",
-        (Query(f"watchline_sightings_size_bytes{{{_HERE}}}", "{{instance}}"),),
-        unit="bytes",
-        width=8,
-    ),
-    Panel(
-        "Writing of sightings",
-        "Red while their store cannot be used or its disk is full; the cameras are followed all the same.",
-        (Query(f"watchline_sightings_failing{{{_HERE}}}", "{{instance}}"),),
-        "state-timeline",
-        width=12,
-        states=(("written", "green"), ("not written", "red")),
-    ),
-    Panel(
-        "Erased by the retention",
-        'Pieces a second; "held back" are times that the clock was not believed.',
-        (
-            Query(_rate("sightings_purged_total", _HERE), "{{kind}}"),
-            Query(_rate("sightings_purges_held_total", _HERE), "held back"),
-        ),
-        width=12,
     ),
 )
 
@@ -155,45 +65,45 @@ SITE: Final = Board(
                 Panel(
                     "Analysed frames by camera",
                     "Lines fall evenly when the machine is too slow; one that falls alone is a camera's own trouble.",
-                    (Query(_rate("frames_processed_total", _HERE), "{{camera}}"),),
+                    (Query(rate("frames_processed_total", HERE), "{{camera}}"),),
                     unit="fps",
                 ),
                 Panel(
                     "Frames not analysed, by why",
                     '"rate" is what the site asked for; "replaced" is the machine being too slow; others are faults.',
-                    (Query(f"sum by (reason) ({_rate('frames_dropped_total', _HERE)})", "{{reason}}"),),
+                    (Query(f"sum by (reason) ({rate('frames_dropped_total', HERE)})", "{{reason}}"),),
                     unit="fps",
                     stacked=True,
                 ),
                 Panel(
                     "Longest without an analysed frame",
                     "The cameras that wait longest.",
-                    (Query(f"topk(20, watchline_camera_idle_seconds{{{_HERE}}})"),),
+                    (Query(f"topk(20, watchline_camera_idle_seconds{{{HERE}}})"),),
                     "table",
                     "s",
                 ),
                 Panel(
                     "State of cameras",
                     "Green where a camera gives pictures that change; orange where it gives the same again and again.",
-                    (_state(_HERE),),
+                    (_state(HERE),),
                     "state-timeline",
                     states=_STATES,
                 ),
                 Panel(
                     "Frame age",
                     "From capture to tracked, all cameras.",
-                    _quantiles("frame_age_seconds", _HERE),
+                    quantiles("frame_age_seconds", HERE),
                     unit="s",
                 ),
                 Panel(
                     "Failed connections, by why",
                     "Tries a second; each is tried again by itself.",
-                    (Query(f"sum by (reason) ({_rate('reconnects_total', _HERE)})", "{{reason}}"),),
+                    (Query(f"sum by (reason) ({rate('reconnects_total', HERE)})", "{{reason}}"),),
                     stacked=True,
                 ),
             ),
         ),
-        ("Sightings", _SIGHTINGS),
+        ("Sightings", SIGHTINGS),
         (
             "Storage and configuration",
             (
@@ -201,8 +111,8 @@ SITE: Final = Board(
                     "Journal lines",
                     "Written and lost a second. Lost ones want a look at the disk.",
                     (
-                        Query(_rate("journal_lines_total", _HERE), "written"),
-                        Query(_rate("journal_lost_total", _HERE), "lost: {{reason}}"),
+                        Query(rate("journal_lines_total", HERE), "written"),
+                        Query(rate("journal_lost_total", HERE), "lost: {{reason}}"),
                     ),
                     width=8,
                 ),
@@ -210,9 +120,9 @@ SITE: Final = Board(
                     "Disk",
                     "What is left, and what the site wants to be left.",
                     (
-                        Query(f"watchline_storage_free_bytes{{{_HERE}}}", "free"),
-                        Query(f"watchline_storage_reserved_bytes{{{_HERE}}}", "reserved"),
-                        Query(f"watchline_journal_size_bytes{{{_HERE}}}", "journal"),
+                        Query(f"watchline_storage_free_bytes{{{HERE}}}", "free"),
+                        Query(f"watchline_storage_reserved_bytes{{{HERE}}}", "reserved"),
+                        Query(f"watchline_journal_size_bytes{{{HERE}}}", "journal"),
                     ),
                     unit="bytes",
                     width=8,
@@ -220,7 +130,7 @@ SITE: Final = Board(
                 Panel(
                     "Configuration",
                     "Times that it was read again since the start.",
-                    (Query(f"watchline_config_reloads_total{{{_HERE}}}", "{{reason}}"),),
+                    (Query(f"watchline_config_reloads_total{{{HERE}}}", "{{reason}}"),),
                     width=8,
                 ),
             ),
@@ -239,7 +149,7 @@ CAMERA: Final = Board(
                 Panel(
                     "State",
                     "Green where it gives pictures that change; orange where it gives the same again and again.",
-                    (_state(_CAMERA),),
+                    (_state(THIS_CAMERA),),
                     "state-timeline",
                     states=_STATES,
                 ),
@@ -247,30 +157,30 @@ CAMERA: Final = Board(
                     "Frames",
                     "Decoded and analysed.",
                     (
-                        Query(_rate("frames_received_total", _CAMERA), "{{camera}} received"),
-                        Query(_rate("frames_processed_total", _CAMERA), "{{camera}} analysed"),
+                        Query(rate("frames_received_total", THIS_CAMERA), "{{camera}} received"),
+                        Query(rate("frames_processed_total", THIS_CAMERA), "{{camera}} analysed"),
                     ),
                     unit="fps",
                 ),
                 Panel(
                     "Frames not analysed, by why",
                     "What became of the others.",
-                    (Query(f"sum by (reason) ({_rate('frames_dropped_total', _CAMERA)})", "{{reason}}"),),
+                    (Query(f"sum by (reason) ({rate('frames_dropped_total', THIS_CAMERA)})", "{{reason}}"),),
                     unit="fps",
                     stacked=True,
                 ),
-                Panel("Frame age", "From capture to tracked.", _quantiles("frame_age_seconds", _CAMERA), unit="s"),
+                Panel("Frame age", "From capture to tracked.", quantiles("frame_age_seconds", THIS_CAMERA), unit="s"),
                 Panel(
                     "Frame age, all of it",
                     "How many frames were how old.",
-                    (Query(f"sum by (le) ({_rate('frame_age_seconds_bucket', _CAMERA)})", "{{le}}"),),
+                    (Query(f"sum by (le) ({rate('frame_age_seconds_bucket', THIS_CAMERA)})", "{{le}}"),),
                     "heatmap",
                     "s",
                 ),
                 Panel(
                     "Since the last analysed frame",
                     "Grows while nothing is analysed.",
-                    (Query(f"watchline_camera_idle_seconds{{{_CAMERA}}}", "{{camera}}"),),
+                    (Query(f"watchline_camera_idle_seconds{{{THIS_CAMERA}}}", "{{camera}}"),),
                     unit="s",
                 ),
             ),
@@ -281,19 +191,19 @@ CAMERA: Final = Board(
                 Panel(
                     "Failed connections, by why",
                     "Since the daemon began.",
-                    (Query(f"sum by (reason) (watchline_reconnects_total{{{_CAMERA}}})", "{{reason}}"),),
+                    (Query(f"sum by (reason) (watchline_reconnects_total{{{THIS_CAMERA}}})", "{{reason}}"),),
                     width=8,
                 ),
                 Panel(
                     "Packets that cannot be decoded",
                     "Damaged on the road, or by the camera.",
-                    (Query(_rate("packets_undecodable_total", _CAMERA), "{{camera}}"),),
+                    (Query(rate("packets_undecodable_total", THIS_CAMERA), "{{camera}}"),),
                     width=8,
                 ),
                 Panel(
                     "Times mended, by why",
                     "Frames whose time was missing, ran backwards or jumped.",
-                    (Query(f"sum by (reason) ({_rate('frame_times_healed_total', _CAMERA)})", "{{reason}}"),),
+                    (Query(f"sum by (reason) ({rate('frame_times_healed_total', THIS_CAMERA)})", "{{reason}}"),),
                     width=8,
                 ),
             ),
@@ -305,21 +215,21 @@ CAMERA: Final = Board(
                     "Detections",
                     "Objects found a second, and those left out for they stood in an ignored region.",
                     (
-                        Query(_rate("detections_total", _CAMERA), "{{camera}}"),
-                        Query(_rate("detections_ignored_total", _CAMERA), "{{camera}} ignored"),
+                        Query(rate("detections_total", THIS_CAMERA), "{{camera}}"),
+                        Query(rate("detections_ignored_total", THIS_CAMERA), "{{camera}} ignored"),
                     ),
                     width=8,
                 ),
                 Panel(
                     "Tracks now",
                     "Objects seen in the last frame.",
-                    (Query(f"watchline_active_tracks{{{_CAMERA}}}", "{{camera}}"),),
+                    (Query(f"watchline_active_tracks{{{THIS_CAMERA}}}", "{{camera}}"),),
                     width=8,
                 ),
                 Panel(
                     "Tracks begun",
                     "A second. Many short ones mean a rate too low, or a scene that flickers.",
-                    (Query(_rate("tracks_total", _CAMERA), "{{camera}}"),),
+                    (Query(rate("tracks_total", THIS_CAMERA), "{{camera}}"),),
                     width=8,
                 ),
             ),
@@ -327,8 +237,8 @@ CAMERA: Final = Board(
     ),
 )
 
-_DETECT: Final = _rate("stage_duration_seconds_sum", f'{_MODEL},stage="detect"')
-_CPU: Final = _rate("process_cpu_seconds_total", _HERE)
+_DETECT: Final = rate("stage_duration_seconds_sum", f'{THIS_MODEL},stage="detect"')
+_CPU: Final = rate("process_cpu_seconds_total", HERE)
 
 PERFORMANCE: Final = Board(
     "watchline-performance",
@@ -341,14 +251,14 @@ PERFORMANCE: Final = Board(
                 Panel(
                     "In use",
                     "What looks at frames, and on what.",
-                    (Query(f"watchline_detector_info{{{_MODEL}}}"),),
+                    (Query(f"watchline_detector_info{{{THIS_MODEL}}}"),),
                     "table",
                     height=6,
                 ),
                 Panel(
                     "Running",
                     "Green while its workers take frames.",
-                    (Query(f"watchline_detector_up{{{_MODEL}}}", "{{model}} on {{device}}"),),
+                    (Query(f"watchline_detector_up{{{THIS_MODEL}}}", "{{model}} on {{device}}"),),
                     "state-timeline",
                     height=6,
                     states=(("down", "red"), ("running", "green")),
@@ -356,7 +266,7 @@ PERFORMANCE: Final = Board(
                 Panel(
                     "Duration of a batch or frame, by stage",
                     "Waiting that grows means more cameras or a higher rate than the machine can do.",
-                    _quantiles("stage_duration_seconds", _MODEL, "stage"),
+                    quantiles("stage_duration_seconds", THIS_MODEL, "stage"),
                     unit="s",
                 ),
                 Panel(
@@ -364,7 +274,7 @@ PERFORMANCE: Final = Board(
                     "Share of the time that workers detect; near 1 there is nothing left.",
                     (
                         Query(
-                            f"sum by (model) ({_DETECT}) / sum by (model) (watchline_detector_workers{{{_MODEL}}})",
+                            f"sum by (model) ({_DETECT}) / sum by (model) (watchline_detector_workers{{{THIS_MODEL}}})",
                             "{{model}}",
                         ),
                     ),
@@ -373,7 +283,7 @@ PERFORMANCE: Final = Board(
                 Panel(
                     "Frames that wait",
                     "For a worker, of all cameras.",
-                    (Query(f"watchline_queue_depth{{{_MODEL}}}", "{{model}}"),),
+                    (Query(f"watchline_queue_depth{{{THIS_MODEL}}}", "{{model}}"),),
                     width=8,
                 ),
                 Panel(
@@ -381,7 +291,7 @@ PERFORMANCE: Final = Board(
                     "Mean.",
                     (
                         Query(
-                            f"{_rate('batch_size_sum', _MODEL)} / {_rate('batch_size_count', _MODEL)}",
+                            f"{rate('batch_size_sum', THIS_MODEL)} / {rate('batch_size_count', THIS_MODEL)}",
                             "{{model}}",
                         ),
                     ),
@@ -391,8 +301,8 @@ PERFORMANCE: Final = Board(
                     "Failures",
                     "Since the daemon began: of the detector, and of devices that gave way to another.",
                     (
-                        Query(f"watchline_detector_deaths_total{{{_MODEL}}}", "{{model}} failed"),
-                        Query(f"watchline_detector_fallbacks_total{{{_MODEL}}}", "{{model}} changed device"),
+                        Query(f"watchline_detector_deaths_total{{{THIS_MODEL}}}", "{{model}} failed"),
+                        Query(f"watchline_detector_fallbacks_total{{{THIS_MODEL}}}", "{{model}} changed device"),
                     ),
                     width=8,
                 ),
@@ -407,8 +317,7 @@ PERFORMANCE: Final = Board(
                     "All of the daemon's, for each analysed frame. Grows as something leaks or a stage slows down.",
                     (
                         Query(
-                            f"sum by (instance) ({_CPU})"
-                            f" / sum by (instance) ({_rate('frames_processed_total', _HERE)})",
+                            f"sum by (instance) ({_CPU}) / sum by (instance) ({rate('frames_processed_total', HERE)})",
                             "{{instance}}",
                         ),
                     ),
@@ -418,7 +327,7 @@ PERFORMANCE: Final = Board(
                 Panel(
                     "Memory",
                     "Of the daemon and its children; shared memory counts in each.",
-                    (Query(f"watchline_process_resident_memory_bytes{{{_HERE}}}", "{{instance}}"),),
+                    (Query(f"watchline_process_resident_memory_bytes{{{HERE}}}", "{{instance}}"),),
                     unit="bytes",
                     width=8,
                 ),
@@ -426,22 +335,22 @@ PERFORMANCE: Final = Board(
                     "Files and threads",
                     "Level lines are good ones.",
                     (
-                        Query(f"watchline_process_open_fds{{{_HERE}}}", "open files"),
-                        Query(f"watchline_process_threads{{{_HERE}}}", "threads"),
-                        Query(f"watchline_process_processes{{{_HERE}}}", "processes"),
+                        Query(f"watchline_process_open_fds{{{HERE}}}", "open files"),
+                        Query(f"watchline_process_threads{{{HERE}}}", "threads"),
+                        Query(f"watchline_process_processes{{{HERE}}}", "processes"),
                     ),
                     width=8,
                 ),
                 Panel(
                     "Frames in flight",
                     "That wait or are under way.",
-                    (Query(f"sum by (instance) (watchline_frames_in_flight{{{_HERE}}})", "{{instance}}"),),
+                    (Query(f"sum by (instance) (watchline_frames_in_flight{{{HERE}}})", "{{instance}}"),),
                     width=8,
                 ),
                 Panel(
                     "Viewers",
                     "Of live pictures; each camera is encoded once for all of them.",
-                    (Query(f"watchline_viewers{{{_HERE}}}", "{{instance}}"),),
+                    (Query(f"watchline_viewers{{{HERE}}}", "{{instance}}"),),
                     width=8,
                 ),
             ),

@@ -19,8 +19,9 @@ from watchline.pipeline.machine import usable_cpus, usable_memory_bytes
 from watchline.pipeline.model import label_of
 from watchline.pipeline.serving.clock import check_clock
 from watchline.pipeline.serving.networks import Networks
+from watchline.pipeline.site.kept import Sightings
 from watchline.pipeline.site.settings import camera_settings, connector, ingest_settings
-from watchline.pipeline.site.site import Camera, Http, Sightings, Site
+from watchline.pipeline.site.site import Camera, Http, Site
 from watchline.reid.embeddings import EmbeddingModel
 from watchline.streams.errors import UsageError, WatchlineError
 from watchline.streams.failure import CameraError

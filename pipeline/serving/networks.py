@@ -21,7 +21,7 @@ from watchline.pipeline.live.pool import Network, Opened
 from watchline.pipeline.machine import usable_cpus
 from watchline.pipeline.model import Model, find_model, imports, load_model, network_of
 from watchline.pipeline.serving.people import FaceParts, People
-from watchline.pipeline.site.site import Faces, Sightings
+from watchline.pipeline.site.kept import Faces, Sightings
 from watchline.pipeline.site.site import Model as SiteModel
 from watchline.reid.embedder import Embedder
 from watchline.reid.embeddings import EmbeddingModel, Kind

@@ -22,8 +22,8 @@ from watchline.pipeline.metrics.page import MetricsPage
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.serving.reloads import Reloads
 from watchline.pipeline.site.checking import read_token
+from watchline.pipeline.site.kept import Retention as SiteRetention
 from watchline.pipeline.site.site import Camera, Site
-from watchline.pipeline.site.site import Retention as SiteRetention
 from watchline.pipeline.web.access import OWN_NAMES, Access
 from watchline.pipeline.web.app import build_app
 from watchline.pipeline.web.server import Tls, WebServer

@@ -26,7 +26,8 @@ from watchline.pipeline.serving.clock import synchronised
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.sightings import sighting_of
 from watchline.pipeline.site.dumping import show
-from watchline.pipeline.site.site import Camera, Retention, Sightings, Site
+from watchline.pipeline.site.kept import Retention, Sightings
+from watchline.pipeline.site.site import Camera, Site
 from watchline.pipeline.site.tracking import choice_of
 from watchline.pipeline.store.asking import LIVE
 from watchline.pipeline.store.connecting import check_file, engine_of

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from watchline.pipeline.site.checking import problems_on_this_machine, warnings_of
 from watchline.pipeline.site.document import MOST_BYTES, Data, Document, decode, read_document, too_big
+from watchline.pipeline.site.kept import Faces
 from watchline.pipeline.site.problems import Path as KeyPath
 from watchline.pipeline.site.problems import Place, Problem, SiteError, written
 from watchline.pipeline.site.references import absolute
 from watchline.pipeline.site.sentences import problems_of, unknown
-from watchline.pipeline.site.site import MOST_CAMERAS, Camera, Faces, Site
+from watchline.pipeline.site.site import MOST_CAMERAS, Camera, Site
 
 
 def load_site(path: Path, environment: Mapping[str, str] | None = None) -> Site:

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from watchline.pipeline.site.kept import Retention, Sightings
+from watchline.pipeline.site.part import Part
 from watchline.pipeline.site.values import FilePath, Line, Name, Polygon, Setting, Sha256, Size, Text, wrong
 from watchline.streams.camera_settings import Backend, Hardware, Transport
 from watchline.streams.ingest_settings import MOST_IN_A_GROUP
@@ -25,20 +27,7 @@ _LISTEN: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{
 _REFERENCE: Final = re.compile(r"\$\{[^}]*\}")
 
 
-class _Part(BaseModel):
-    """A map of known keys; an empty one takes all defaults, as where all of its keys are comments."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, validate_default=False
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_takes_defaults(cls, data: Any) -> Any:
-        return {} if data is None else data
-
-
-class Tracker(_Part):
+class Tracker(Part):
     """How objects are followed."""
 
     name: Annotated[Literal["bytetrack", "ocsort"], Field(description="which one")] = "bytetrack"
@@ -59,7 +48,7 @@ class Tracker(_Part):
         return self
 
 
-class Defaults(_Part):
+class Defaults(Part):
     """What a camera may say beside its id and address."""
 
     backend: Annotated[
@@ -176,7 +165,7 @@ class Camera(Defaults):
         return value
 
 
-class Model(_Part):
+class Model(Part):
     """A network that finds objects, and where it runs."""
 
     model: Annotated[
@@ -215,7 +204,7 @@ class Model(_Part):
         return check_device(value)
 
 
-class Ingest(_Part):
+class Ingest(Part):
     """How cameras are read."""
 
     group_size: Annotated[
@@ -234,7 +223,7 @@ class Ingest(_Part):
     ] = False
 
 
-class Storage(_Part):
+class Storage(Part):
     """Where results and models are kept."""
 
     path: Annotated[FilePath, Field(description="folder of results; relative to this file")] = Path(
@@ -245,97 +234,14 @@ class Storage(_Part):
     ] = None
 
 
-class Faces(_Part):
-    """What describes the faces of people seen. Their best pictures are looked at, not whole frames."""
-
-    detector: Annotated[
-        Text, Field(min_length=1, description="what finds faces, a name of the catalog, such as centerface, or a file")
-    ] = "yunet"
-    detector_sha256: Annotated[Sha256, Field(description="of its file; another one is refused; empty: any")] = ""
-    model: Annotated[
-        Text, Field(min_length=1, description="what makes vectors of faces, a name of the catalog or a file")
-    ] = "sface"
-    sha256: Annotated[Sha256, Field(description="of its file; another one is refused; empty: any")] = ""
-
-
-class Sightings(_Part):
-    """What is kept of people seen, so that it can be searched: vectors, times and ways; pictures only if asked for."""
-
-    path: Annotated[
-        FilePath | None, Field(description="file of the store; null: sightings.db in the folder of results")
-    ] = None
-    model: Annotated[
-        Text, Field(min_length=1, description="what makes vectors of people, a name of the catalog or a file")
-    ] = "osnet-x0-25"
-    sha256: Annotated[Sha256, Field(description="of the file; another one is refused; empty: any")] = ""
-    device: Annotated[
-        Text, Field(description="where it runs: auto, cpu, openvino, cuda, ... or several to be tried in turn")
-    ] = "cpu"
-    faces: Annotated[
-        Faces | None, Field(description="faces are described, too; null: they are not; {}: with all defaults")
-    ] = None
-    workers: Annotated[int, Field(ge=1, le=64, description="threads that make vectors, of one processor each")] = 1
-    budget: Annotated[
-        float,
-        Field(
-            ge=0.01,
-            le=64,
-            description="processors that may go into vectors, all workers together; people beyond it have none",
-        ),
-    ] = 0.25
-    crops: Annotated[bool, Field(description="pictures of people are kept, too, cut out of the frames")] = False
-    crops_a_track: Annotated[
-        int, Field(ge=1, le=32, description="pictures of a person that a vector is made of, the best ones")
-    ] = 5
-    part_s: Annotated[
-        float, Field(ge=5, le=3600, description="seconds after which a long track is stored in parts")
-    ] = 60.0
-
-    @field_validator("device")
-    @classmethod
-    def _is_device(cls, value: str) -> str:
-        from watchline.pipeline.site.tracking import check_device
-
-        return check_device(value)
-
-    @model_validator(mode="after")
-    def _has_workers_for_it(self) -> Self:
-        if self.budget > self.workers:
-            raise wrong(
-                f"budget: {self.budget:g} processors are more than {self.workers} of `workers` can use; raise these"
-            )
-        return self
-
-
-class Retention(_Part):
-    """How long results are kept: what is older, or more, goes first."""
-
-    tracks_days: Annotated[float, Field(ge=0.01, le=3650, description="days that tracks are kept")] = 7.0
-    tracks_size: Annotated[
-        Annotated[Size, Field(ge=1 << 20)], Field(description="most room that tracks may take, all cameras together")
-    ] = 10 << 30
-    crops_days: Annotated[float, Field(ge=0.01, le=3650, description="days that pictures of sightings are kept")] = 3.0
-    vectors_days: Annotated[float, Field(ge=0.01, le=3650, description="days that their vectors are kept")] = 3.0
-    paths_days: Annotated[float, Field(ge=0.01, le=3650, description="days that their ways are kept")] = 7.0
-    sightings_days: Annotated[
-        float, Field(ge=0.01, le=3650, description="days that sightings are kept, with all that is left of them")
-    ] = 30.0
-    sightings_size: Annotated[
-        Annotated[Size, Field(ge=1 << 20)], Field(description="most room that sightings may take, the first go first")
-    ] = 20 << 30
-    free: Annotated[
-        Annotated[Size, Field(ge=0)], Field(description="room that stays free on the disk: the oldest files go for it")
-    ] = 1 << 30
-
-
-class Tls(_Part):
+class Tls(Part):
     """A certificate of this service's own."""
 
     certificate: Annotated[FilePath, Field(description="file of the certificate and those that sign it (PEM)")]
     key: Annotated[FilePath, Field(description="file of its private key (PEM), readable by this service only")]
 
 
-class Http(_Part):
+class Http(Part):
     """The address for browsers, Prometheus and scripts."""
 
     listen: Annotated[
@@ -392,7 +298,7 @@ class Http(_Part):
             return self.host.lower() == "localhost"
 
 
-class Metrics(_Part):
+class Metrics(Part):
     """What Prometheus may read."""
 
     enabled: Annotated[bool, Field(description="/metrics is there")] = True
@@ -401,7 +307,7 @@ class Metrics(_Part):
     )
 
 
-class Site(_Part):
+class Site(Part):
     """A site, whole. Paths are absolute once it was read from a file.
 
     Attributes:

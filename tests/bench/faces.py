@@ -24,7 +24,7 @@ from watchline.pipeline.crop_faces import SIZE, CropFaces
 from watchline.pipeline.findings import Findings
 from watchline.pipeline.model import load_model
 from watchline.pipeline.serving.sightings import gathering
-from watchline.pipeline.site.site import Faces, Sightings
+from watchline.pipeline.site.kept import Faces, Sightings
 from watchline.reid.collector import Collector, CollectorSettings, no_faces
 from watchline.reid.tracklet import Tracklet
 from watchline.streams.libav import FileSource

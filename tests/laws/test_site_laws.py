@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from watchline.pipeline.site.document import decode
 from watchline.pipeline.site.dumping import dump, show, yaml_text
+from watchline.pipeline.site.kept import Retention
 from watchline.pipeline.site.loading import parse_site
 from watchline.pipeline.site.problems import SiteError
-from watchline.pipeline.site.site import Camera, Http, Ingest, Model, Retention, Site, Storage, Tracker
+from watchline.pipeline.site.site import Camera, Http, Ingest, Model, Site, Storage, Tracker
 from watchline.pipeline.site.values import bytes_of, written_size
 from watchline.streams.camera_settings import Backend, Transport
 

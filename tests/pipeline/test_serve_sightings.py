@@ -26,8 +26,9 @@ from watchline.pipeline.live.pool import Network
 from watchline.pipeline.serving.checking import check_site
 from watchline.pipeline.serving.networks import Networks
 from watchline.pipeline.serving.sightings import SightingKeeping
+from watchline.pipeline.site.kept import Faces, Sightings
 from watchline.pipeline.site.loading import load_site, parse_site
-from watchline.pipeline.site.site import Faces, Sightings, Site
+from watchline.pipeline.site.site import Site
 from watchline.pipeline.store.seam import Selection
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import open_store
