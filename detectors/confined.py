@@ -109,7 +109,7 @@ def exchange(
         raise error(f"{source.name}: not read within {limit}; try again on a less busy machine") from problem
     try:
         return _understood(done)
-    except ValueError:
+    except (ValueError, TypeError, KeyError, RecursionError):  # nor is the process vouched for that read such a file
         raise error(f"{source.name}: {_end(done, bounds)}") from None
     except _RefusedError as refusal:
         raise error(str(refusal)) from None
@@ -163,13 +163,13 @@ def _understood(done: subprocess.CompletedProcess[bytes]) -> tuple[Any, memoryvi
     """Returns the answer of the process that has ended, and what follows it.
 
     Raises:
-        ValueError: it gave none.
+        ValueError: it gave none; so do TypeError, KeyError and RecursionError say.
         _RefusedError: it gave a reason instead.
     """
     line = done.stdout.find(b"\n") + 1
     found = json.loads(done.stdout[:line])
     if "error" in found:
-        raise _RefusedError(found["error"])
+        raise _RefusedError(_one_line(str(found["error"]))[:_MAX_REASON])
     return found["ok"], memoryview(done.stdout)[line:]
 
 

@@ -17,3 +17,16 @@ def canonical(record: Mapping[str, object]) -> bytes:
     b'{"a":null,"b":1.5}'
     """
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def is_deeper(value: object, most: int) -> bool:
+    """Are there values within values, more than `most` deep? Those of a stranger can be deeper than programs go.
+
+    >>> is_deeper({"a": [1]}, 3), is_deeper({"a": [1]}, 2)
+    (False, True)
+    """
+    kinds, level = (dict, list, tuple), [value]
+    for _ in range(most):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, kinds)]
+        level = [each for values in inner for each in values]
+    return bool(level)

@@ -80,7 +80,7 @@ def read_manifest(path: Path) -> Manifest | None:
             for f in said["files"]
         )
         return Manifest(str(said["store"]), str(said["selection"]), str(said["made"]), files)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

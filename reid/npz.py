@@ -6,6 +6,7 @@ import math
 import re
 import struct
 import zlib
+from io import BufferedReader, FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self, TypeVar
@@ -40,6 +41,15 @@ class Damage(Exception):  # noqa: N818 - it is what is wrong with a file, and en
     """What is wrong with an archive, in words that follow its name."""
 
 
+class _File(BufferedReader):
+    """A file of which no more than a block is read at once: a list of members is, before anybody can count them."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _BLOCK:
+            raise Damage(f"a list of members of {size >> 20} MiB, no file of features")
+        return super().read(size)
+
+
 class Archive:
     """An open archive. Use it in a `with` statement.
 
@@ -57,13 +67,18 @@ class Archive:
             raise Damage("no file of features, but a folder or device")
         self._room = most_bytes
         self._most_bytes = most_bytes
+        self._file = _File(FileIO(path))
         try:
-            self._zip = ZipFile(path)
+            self._zip = ZipFile(self._file)
+        except Damage:
+            self._file.close()
+            raise
         except _SPOILT as error:
+            self._file.close()
             raise Damage("no .npz archive, or cut off") from error
         members = self._zip.infolist()
         if len(members) > _MOST_MEMBERS:
-            self._zip.close()
+            self.close()
             raise Damage(f"an archive of {len(members)} members, no file of features")
         self.names = {member.filename.removesuffix(".npy") for member in members}
 
@@ -73,7 +88,12 @@ class Archive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
         self._zip.close()
+        self._file.close()
 
     def numbers(self, name: str, shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
         """Returns a member as `dtype`; -1 in `shape` stands for any length. Floats may be stored in any width.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that use ONNX Runtime the
 os.environ.setdefault("WATCHLINE_DEVICE", "cpu")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_site_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test makes or reads the key of whoever runs them: neither here nor in the programs that are started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WATCHLINE_SITE_KEY", str(tmp_path_factory.mktemp("site") / "site.key"))
+        yield
 
 
 @pytest.fixture(scope="session")

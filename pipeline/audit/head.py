@@ -82,6 +82,8 @@ def read_head(path: Path) -> SignedMark | None:
         ValueError: it is damaged.
         OSError: it cannot be read.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: is no head mark, but a folder or device")
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES)
@@ -109,7 +111,8 @@ def write_head(path: Path, mark: Mark, at: str, key: SiteKey) -> None:
     part = path.with_name(path.name + ".part")
     with writing(path, "--store"):
         try:
-            descriptor = os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | BINARY, 0o600)
+            part.unlink(missing_ok=True)  # a link that somebody left there would lead elsewhere
+            descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(canonical({**fields, "signature": signature}) + b"\n")
                 file.flush()

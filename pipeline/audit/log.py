@@ -17,7 +17,7 @@ from typing import Final
 from watchline.pipeline.audit.head import MOST_AHEAD, START, Mark, SignedMark, read_head, write_head
 from watchline.pipeline.audit.locking import LIMIT_S, locked
 from watchline.pipeline.audit.record import FORMAT, MOST_RECORD_BYTES, Action, Entry, Record, parse
-from watchline.pipeline.files import BINARY, FULL
+from watchline.pipeline.files import BINARY, FULL, sync_folder
 from watchline.pipeline.signing import SiteKey, default_key
 from watchline.streams.errors import OutputError
 
@@ -102,7 +102,7 @@ class AuditLog:
             descriptor = os.open(self.path, flags)
         except FileNotFoundError:
             descriptor = os.open(self.path, flags | os.O_CREAT, 0o600)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         try:
             yield descriptor
         finally:
@@ -215,7 +215,8 @@ class AuditLog:
         """Writes the torn end to a file of its own; returns what the log says of it."""
         digest = hashlib.sha256(end.torn).hexdigest()
         path = self.path.with_name(f"{self.path.name}-torn-{end.last.number + 1 if end.last else 1}-{digest[:8]}")
-        descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | BINARY, 0o600)
+        path.unlink(missing_ok=True)  # of a writer that was killed, or a link that leads elsewhere
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | BINARY, 0o600)
         try:
             _write(descriptor, end.torn)
             os.fsync(descriptor)
@@ -263,14 +264,3 @@ def _write(descriptor: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a new file's name survive a loss of power, where the system knows how."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -70,6 +70,8 @@ def snapshot(store: Path) -> Snapshot:
     """
     path = log_of(store)
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OutputError(f"{path}: is no audit log, but a folder or device; name another --store")
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:

@@ -20,6 +20,7 @@ NOTHING_BEFORE: Final = "0" * 64  # what the first record names
 _MOST_TEXT: Final = 512
 _MOST_ITEMS: Final = 64
 _MOST_NAME: Final = 128
+_MOST_NUMBER: Final = 10**15 - 1  # as many digits as a head mark may have
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FIELDS: Final = {"account", "action", "at", "back_s", "case", "details", "number", "prior", "sha256", "who"}
 
@@ -162,7 +163,7 @@ def parse(line: bytes) -> Record | None:
         return None
     texts = all(isinstance(said[name], str) for name in ("account", "action", "at", "case", "prior", "sha256", "who"))
     number, back = said["number"], said["back_s"]
-    numbers = type(number) is int and number >= 1 and type(back) in (int, float)
+    numbers = type(number) is int and 1 <= number <= _MOST_NUMBER and type(back) in (int, float)
     if not (texts and numbers and isinstance(said["details"], dict)):
         return None
     record = Record(**said)

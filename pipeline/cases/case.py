@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Final
 
 from watchline.pipeline.cases.template import Template
-from watchline.pipeline.cases.times import utc_text
+from watchline.pipeline.store.asking import utc_text
+from watchline.reid.embeddings import Kind
+from watchline.reid.template import LIFETIME_S
 from watchline.streams.errors import CaseError, UsageError
 
 LONGEST_TEXT: Final = 1000  # characters of a purpose, an authority, a reason
@@ -62,7 +64,7 @@ class CaseRules:
     """
 
     longest_s: float = 30 * _DAY_S
-    appearance_s: float = _DAY_S
+    appearance_s: float = LIFETIME_S[Kind.BODY]
 
     def __post_init__(self) -> None:
         for name in ("longest_s", "appearance_s"):

@@ -111,7 +111,11 @@ def _decoded(data: bytes, bounds: Bounds) -> U8:
     """Returns the pixels of a photo, decoded in a process of its own."""
     job = dict(Job(bytes=len(data)))
     shape, pixels = exchange("watchline.pipeline.cases.photo_child", job, bounds, Path(NAME), data, StreamError)
-    height, width = shape
+    try:
+        height, width = map(int, shape)
+        _expect_size(width, height)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StreamError("what came back is no picture; it is damaged or hostile") from error
     if len(pixels) != height * width * 3:  # it was ended while it wrote
         raise StreamError(f"only {len(pixels)} bytes of {width}x{height} pixels came back; try again")
     return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)

@@ -68,7 +68,7 @@ def template_of_record(record: Mapping[str, object]) -> Template:
             model.text("name"),
             model.text("sha256"),
             Kind(model.one_of("kind", tuple(Kind))),
-            int(model.number("dimension")),
+            model.count("dimension"),
         ),
         quality=fields.number("quality"),
         made_s=fields.number("made_s"),
@@ -101,9 +101,19 @@ class _Fields:
         value = self._record.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        try:
+            number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+        except OverflowError:  # JSON knows whole numbers beyond every float
+            number = math.inf
+        if not math.isfinite(number):
             raise self._wrong(name, "a number")
-        return float(value)
+        return number
+
+    def count(self, name: str) -> int:
+        value = self.number(name)
+        if value < 1 or value != int(value):
+            raise self._wrong(name, "a whole number from 1")
+        return int(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
         values = self._list(name, MOST_CAMERAS)

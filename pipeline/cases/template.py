@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from watchline.pipeline.cases.times import utc_text
+from watchline.pipeline.store.asking import utc_text
 from watchline.reid.embeddings import EmbeddingModel, Kind
 
 if TYPE_CHECKING:

@@ -14,6 +14,8 @@ from watchline.pipeline.cli.audit_options import KeyFileOption, PublicKeyOption
 from watchline.pipeline.cli.catalog_options import JsonOption
 from watchline.streams.errors import OutputError
 
+_MOST_TOLD = 200  # characters of a thing that a manifest says
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Evidence: signed files of what was found, and whether one is as it was signed.",
@@ -77,4 +79,5 @@ def print_key(site_key: KeyFileOption = None) -> None:
 def _told(manifest: Mapping[str, object]) -> str:
     """Returns in a line what a manifest says."""
     names = ("case", "operator", "made_at", "audit_head")
-    return ", ".join(f"{name.replace('_', ' ')} {manifest.get(name, '-')}" for name in names)
+    told = ((name.replace("_", " "), str(manifest.get(name, "-"))) for name in names)
+    return ", ".join(f"{name} {text[:_MOST_TOLD]}{'...' * (len(text) > _MOST_TOLD)}" for name, text in told)

@@ -101,6 +101,7 @@ def check(
 
     devices_of(device)
     _check_options(person, whole, out, face_detector, face_model, overwrite=overwrite)
+    _keep_photo(file, out)
     photo = read_photo(file)
     models = _Models(detector, face_detector, reid_model, face_model, cache, mirror, device)
     found = models.find(photo, whole=whole)
@@ -112,6 +113,8 @@ def check(
     tell = _record if as_json else _text
     typer.echo(tell(photo, found, taken, shots, out))
     if not any(subject.usable for subject in ([taken] if taken else found.subjects)):
+        if not face_detector:
+            typer.echo("watchline: nobody looked for faces; one may do: --face-detector yunet", err=True)
         raise typer.Exit(1)
 
 
@@ -166,6 +169,12 @@ def _check_options(
     if out.exists() and (out.is_dir() or not overwrite):
         cure = "name a file in it" if out.is_dir() else "choose another, or replace it with --overwrite"
         raise UsageError(f"--out {out}: is {'a folder' if out.is_dir() else 'there already'}; {cure}")
+
+
+def _keep_photo(file: Path, out: Path | None) -> None:
+    """Refuses to write over the photo itself, whatever else may be replaced: it may be the only one."""
+    if out is not None and out.exists() and file.exists() and out.samefile(file):
+        raise UsageError(f"--out {out}: is the photo itself; choose another name")
 
 
 def _record(photo: Photo, found: Found, taken: PhotoSubject | None, shots: tuple[Shot, ...], out: Path | None) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from watchline.pipeline.canonical import canonical
+from watchline.pipeline.canonical import canonical, is_deeper
 from watchline.pipeline.evidence.archive import ArchiveError, is_name, write_archive
 from watchline.pipeline.files import BINARY, write_whole, writing
 from watchline.pipeline.manifests import MANIFEST, ExportedFile, Manifest, sha256_of
@@ -25,6 +25,8 @@ SIGNATURE_NAME: Final = "manifest.sig"
 KEY_NAME: Final = "site.pub"
 README_NAME: Final = "README.txt"
 OURS: Final = (MANIFEST_NAME, SIGNATURE_NAME, KEY_NAME, README_NAME)
+MOST_MANIFEST_BYTES: Final = 64_000_000
+DEEPEST: Final = 16  # values within values of a manifest; ours have five
 _CHUNK: Final = 1 << 20
 
 README: Final = b"""This is evidence written by watchline.
@@ -156,7 +158,10 @@ def write_evidence(out: Path, evidence: Evidence, key: SiteKey, *, overwrite: bo
     """
     _check(out, evidence, overwrite)
     hashes = {item.name: _hashed(item) for item in evidence.items}
-    manifest = canonical(_manifest(evidence, hashes, key.public.fingerprint))
+    told = _manifest(evidence, hashes, key.public.fingerprint)
+    manifest = canonical(told)
+    if len(manifest) > MOST_MANIFEST_BYTES or is_deeper(told, DEEPEST):  # nobody could verify it
+        raise UsageError(f"{out}: there is too much to say of the items; say less, or export in parts")
     ours = zip(OURS, (manifest, key.sign(manifest), key.public.pem, README), strict=True)
     items = sorted(evidence.items, key=lambda item: item.name)
     with _replacing(out) as file:

@@ -10,12 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from watchline.pipeline.evidence.archive import ArchiveError, Member, pieces_of, read_archive
-from watchline.pipeline.evidence.bundle import FORMAT, KEY_NAME, MANIFEST_NAME, OURS, SIGNATURE_NAME
+from watchline.pipeline.canonical import is_deeper
+from watchline.pipeline.evidence.archive import MOST_FILES, ArchiveError, Member, pieces_of, read_archive
+from watchline.pipeline.evidence.bundle import (
+    DEEPEST,
+    FORMAT,
+    KEY_NAME,
+    MANIFEST_NAME,
+    MOST_MANIFEST_BYTES,
+    OURS,
+    SIGNATURE_NAME,
+)
 from watchline.pipeline.signing import PublicKey
 from watchline.streams.errors import StreamError, UsageError
 
-_MOST_MANIFEST_BYTES: Final = 64_000_000
 _SIGNATURE_BYTES: Final = 64
 _MOST_KEY_BYTES: Final = 1000
 
@@ -66,7 +74,7 @@ def check(path: Path, key: PublicKey | None = None) -> Checked:
 
 
 def _check_members(file: BinaryIO, members: Mapping[str, Member], done: Checked, key: PublicKey | None) -> None:
-    sizes = {MANIFEST_NAME: _MOST_MANIFEST_BYTES, SIGNATURE_NAME: _SIGNATURE_BYTES, KEY_NAME: _MOST_KEY_BYTES}
+    sizes = {MANIFEST_NAME: MOST_MANIFEST_BYTES, SIGNATURE_NAME: _SIGNATURE_BYTES, KEY_NAME: _MOST_KEY_BYTES}
     for name, most in sizes.items():
         if name not in members or members[name].size > most:
             raise ArchiveError(f"{name}: is missing, or too large: nobody signed this")
@@ -75,6 +83,8 @@ def _check_members(file: BinaryIO, members: Mapping[str, Member], done: Checked,
         inside = PublicKey.from_pem(pem, KEY_NAME)
     except UsageError as error:
         raise ArchiveError(str(error)) from error
+    if pem != inside.pem:  # readers of keys pass over what stands around one
+        raise ArchiveError(f"{KEY_NAME}: is not written as it is here, where other words could stand")
     if key is not None:
         done.is_given_key = key.raw == inside.raw
         if not done.is_given_key:
@@ -95,21 +105,28 @@ def _read_manifest(data: bytes, fingerprint: str) -> dict[str, object]:
         raise ArchiveError(f"{MANIFEST_NAME}: is not of the form {FORMAT!r}; use the watchline that wrote it")
     if manifest.get("signed_by") != fingerprint:
         raise ArchiveError(f"{MANIFEST_NAME}: was made for another key than the one in {KEY_NAME}")
+    if is_deeper(manifest, DEEPEST):
+        raise ArchiveError(f"{MANIFEST_NAME}: holds values within values, more than {DEEPEST} deep")
     return manifest
 
 
 def _listed(manifest: Mapping[str, object]) -> dict[str, tuple[str, int]]:
     """Returns SHA-256 and size of each file that a manifest names."""
-    files = manifest.get("files")
+    rows = _rows(manifest.get("files"))
     try:
-        return {str(each["name"]): (str(each["sha256"]), int(each["size_bytes"])) for each in _rows(files)}
-    except (KeyError, TypeError, ValueError) as error:
+        listed = {str(each["name"]): (str(each["sha256"]), int(each["size_bytes"])) for each in rows}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ArchiveError(f"{MANIFEST_NAME}: its list of files is damaged") from error
+    if len(listed) < len(rows):  # whoever reads it could take the other one for true
+        raise ArchiveError(f"{MANIFEST_NAME}: names a file twice")
+    return listed
 
 
 def _rows(files: object) -> list[dict[str, str | int]]:
     if not isinstance(files, list) or not all(isinstance(each, dict) for each in files):
-        raise ValueError(files)
+        raise ArchiveError(f"{MANIFEST_NAME}: its list of files is damaged")
+    if len(files) > MOST_FILES:
+        raise ArchiveError(f"{MANIFEST_NAME}: names {len(files)} files, more than {MOST_FILES}")
     return files
 
 
@@ -118,16 +135,19 @@ def _differences(file: BinaryIO, members: Mapping[str, Member], listed: Mapping[
     signed_apart = {name for name in OURS if name not in listed}
     found = {name: _hashed(file, member) for name, member in members.items() if name not in signed_apart}
     missing = {name: listed[name] for name in sorted(listed) if name not in found}
+    names: dict[tuple[str, int], list[str]] = {}  # of what is missing, by what it holds
+    for name in reversed(missing):
+        names.setdefault(missing[name], []).append(name)
     for name, (sha256, size, fits) in sorted(found.items()):
         if not fits:
             yield f"{name}: its CRC-32 does not fit it: changed, or its disk is damaged"
         elif name not in listed:
-            old = next((each for each, wanted in missing.items() if wanted == (sha256, size)), None)
-            if old is None:
-                yield f"{name}: added: the manifest does not know it"
-            else:
+            if same := names.get((sha256, size)):
+                old = same.pop()
                 del missing[old]
                 yield f"{name}: renamed: the manifest calls it {old}"
+            else:
+                yield f"{name}: added: the manifest does not know it"
         elif listed[name] != (sha256, size):
             was = "{}, {} bytes".format(*listed[name])
             yield f"{name}: changed: its SHA-256 is {sha256}, {size} bytes; signed was {was}"

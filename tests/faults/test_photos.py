@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -225,3 +226,29 @@ def test_of_an_animation_the_first_picture_is_taken_with_a_word(tmp_path: Path) 
     assert photo.note == "holds several pictures, an animation; the first one was taken"
     assert photo.rgb[5, 5, 0] > 180
     assert photo.rgb[50, 30].max() < 80
+
+
+class TestAProcessThatAPhotoTookOver:
+    """Whoever found a flaw in a decoder speaks for the process; the one that started it believes nothing."""
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            b'{"ok": [-1, -1]}\n' + bytes(3),
+            b'{"ok": [1, 16]}\n' + bytes(48),
+            b'{"ok": [1e999, 1]}\n',
+            b'{"ok": "ab"}\n',
+            b'{"ok": 7}\n',
+            b'{"no": 7}\n',
+            b"7\n",
+            b"[" * 100_000 + b"\n",
+        ],
+    )
+    def test_what_it_says_is_a_picture_or_one_line(self, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, said, b""))
+        refusal(encoded(".jpg"))
+
+    def test_its_reason_says_nothing_to_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        said = b'{"error": "no\\u001b[2J\\nway"}\n'
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, said, b""))
+        assert refusal(encoded(".jpg")) == "it.jpg: no?[2J way"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from watchline.pipeline.audit.log import AuditLog, NotRecordedError, account, he
 from watchline.pipeline.audit.record import MOST_RECORD_BYTES, Action, Detail, Entry, parse, summary_of
 from watchline.pipeline.audit.verifying import Verified, verify
 from watchline.pipeline.cli.audit_options import operator
-from watchline.pipeline.signing import SiteKey
+from watchline.pipeline.signing import SiteKey, default_key
 from watchline.streams.errors import UsageError
 
 NOON = 1_795_348_800.0
@@ -345,3 +346,45 @@ def test_a_key_that_others_may_read_stops_the_action(store: Path) -> None:
     store.with_name("site.key").chmod(0o644)
     with pytest.raises(UsageError, match="chmod 600"):
         write(store)
+
+
+def test_a_number_that_nobody_can_print_is_no_record(store: Path) -> None:
+    write(store, many=1)
+    record = parse(lines(store)[-1][:-1])
+    assert record
+    forged = replace(record, number=10**4300 - 1)
+    with log_of(store).open("ab") as file:
+        file.write(replace(forged, sha256=forged.digest()).line() + b"junk\n")
+    said = [f"record {number}: changed: what stands in its place is no record" for number in (3, 4)]
+    assert looked(store).problems == said
+
+
+@pytest.mark.parametrize("place", [log_of, head_of])
+def test_a_pipe_in_place_of_the_log_or_its_mark_is_not_waited_for(store: Path, place: Callable[[Path], Path]) -> None:
+    write(store)
+    place(store).unlink()
+    os.mkfifo(place(store))
+    said = call("audit", "verify", "--store", store)
+    assert said.code == 1
+    assert f"{place(store)}: is no" in said.err
+    with pytest.raises(NotRecordedError):
+        AuditLog(store).append(Entry(Action.SEARCH, "anna"))
+
+
+def test_the_tests_have_a_site_key_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert default_key().is_relative_to(tmp_path_factory.getbasetemp())
+
+
+def test_links_that_lie_in_the_way_of_the_log_lead_nowhere(store: Path) -> None:
+    write(store, many=1)
+    torn, other = b'{"half', store.with_name("other")
+    other.write_text("another's")
+    with log_of(store).open("ab") as file:
+        file.write(torn)
+    aside = f"{log_of(store).name}-torn-3-{hashlib.sha256(torn).hexdigest()[:8]}"
+    for name in (f"{head_of(store).name}.part", aside):
+        store.with_name(name).symlink_to(other)
+    write(store, many=1)
+    assert other.read_text() == "another's"
+    assert store.with_name(aside).read_bytes() == torn
+    assert looked(store).problems == []

@@ -25,6 +25,7 @@ from watchline.pipeline.cases.records import case_of, case_record, template_of_r
 from watchline.pipeline.cases.shots import Shot
 from watchline.pipeline.cases.template import TemplateKind, template_of
 from watchline.reid.embeddings import EmbeddingModel, Kind
+from watchline.reid.template import LIFETIME_S
 from watchline.streams.errors import CaseError, UsageError, WatchlineError
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
@@ -52,9 +53,9 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("expires_s", "says"),
         [
-            (NOW, "is past, now is 2026-09-21 14:13:20 UTC; give a later time"),
+            (NOW, "is past, now is 2026-09-21 14:13:20Z; give a later time"),
             (NOW - DAY, "is past"),
-            (NOW + 31 * DAY, "the site allows 30 days; give 2026-10-21 14:13:20 UTC at the latest"),
+            (NOW + 31 * DAY, "the site allows 30 days; give 2026-10-21 14:13:20Z at the latest"),
             (math.nan, "is no time"),
             (math.inf, "is no time"),
         ],
@@ -91,13 +92,13 @@ class TestState:
         assert opened.state(NOW) is opened.state(NOW + 2 * DAY - 0.001) is CaseState.OPEN
         assert opened.state(NOW + 2 * DAY) is CaseState.EXPIRED
         opened.expect_open(NOW)
-        with pytest.raises(CaseExpiredError, match=r"case c-7: expired on 2026-09-23 14:13:20 UTC, its templates and"):
+        with pytest.raises(CaseExpiredError, match=r"case c-7: expired on 2026-09-23 14:13:20Z, its templates and"):
             opened.expect_open(NOW + 2 * DAY)
 
     def test_a_closed_one_stays_closed_and_says_why(self) -> None:
         closed = case().closed("found, well", NOW + HOUR)
         assert closed.state(NOW) is closed.state(NOW + 9 * DAY) is CaseState.CLOSED
-        with pytest.raises(CaseClosedError, match=r"closed on 2026-09-21 15:13:20 UTC \(found, well\)"):
+        with pytest.raises(CaseClosedError, match=r"closed on 2026-09-21 15:13:20Z \(found, well\)"):
             closed.expect_open(NOW + 2 * HOUR)
         with pytest.raises(CaseClosedError, match="already; nothing is to be done"):
             closed.closed("again", NOW + 2 * HOUR)
@@ -159,7 +160,7 @@ class TestExtending:
         ("expires_s", "reason", "now_s", "says"),
         [
             (NOW + 5 * DAY, " ", NOW, "reason: is missing; say why the search must go on"),
-            (NOW + DAY, "so", NOW, "lasts until 2026-09-23 14:13:20 UTC already"),
+            (NOW + DAY, "so", NOW, "lasts until 2026-09-23 14:13:20Z already"),
             (NOW + 40 * DAY, "so", NOW, "the site allows 30 days"),
             (NOW + 5 * DAY, "so", NOW + 3 * DAY, "expired on 2026-09-23"),
         ],
@@ -174,7 +175,7 @@ class TestTemplates:
         clothes = template_of(shot(Kind.BODY), "t-1", "c-7", "her", NOW, RULES)
         face = template_of(shot(Kind.FACE), "t-2", "c-7", "her", NOW, RULES)
         assert (clothes.kind, face.kind) == (TemplateKind.APPEARANCE, TemplateKind.FACE)
-        assert clothes.words() == "appearance: lasts 24 h, until 2026-09-22 14:13:20 UTC, for clothes change"
+        assert clothes.words() == "appearance: lasts 24 h, until 2026-09-22 14:13:20Z, for clothes change"
         assert face.words() == "face: lasts as long as the case"
         assert not clothes.is_over(NOW + DAY - 1)
         assert clothes.is_over(NOW + DAY)
@@ -207,6 +208,7 @@ class TestRecords:
         [
             ({"purpose": None}, "case.purpose"),
             ({"expires_s": "soon"}, "case.expires_s"),
+            ({"expires_s": 10**400}, "case.expires_s"),
             ({"closed_s": True}, "case.closed_s"),
             ({"scope": []}, "case.scope"),
             ({"scope": {"cameras": [1]}}, "case.scope.cameras"),
@@ -223,6 +225,16 @@ class TestRecords:
         record = template_record(template_of(shot(Kind.BODY), "t-1", "c-7", "her", NOW, RULES))
         with pytest.raises(CaseError, match=r"template\.kind: is 'gait', want one of appearance, face"):
             template_of_record({**record, "kind": "gait"})
+
+    @pytest.mark.parametrize("dimension", [-1, 0, 0.5])
+    def test_vectors_of_no_length_are_told(self, dimension: float) -> None:
+        record = template_record(template_of(shot(Kind.BODY), "t-1", "c-7", "her", NOW, RULES))
+        model = {"name": "m", "sha256": "", "kind": "body", "dimension": dimension}
+        with pytest.raises(CaseError, match=r"template\.model\.dimension: is .*, want a whole number from 1"):
+            template_of_record({**record, "model": model})
+
+    def test_clothes_serve_as_long_in_a_case_as_in_a_search(self) -> None:
+        assert CaseRules().appearance_s == LIFETIME_S[Kind.BODY]
 
     def test_a_case_is_a_value(self) -> None:
         assert case() == case()

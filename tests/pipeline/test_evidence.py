@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.kit.cli import call
-from watchline.pipeline.evidence.archive import ArchiveError, is_name, read_archive
-from watchline.pipeline.evidence.bundle import Evidence, Item, ItemKind, Model, Segment, write_evidence
+from watchline.pipeline.evidence.archive import ArchiveError, is_name, read_archive, write_archive
+from watchline.pipeline.evidence.bundle import README, Evidence, Item, ItemKind, Model, Segment, write_evidence
 from watchline.pipeline.evidence.verifying import check
 from watchline.pipeline.manifests import manifests_in
 from watchline.pipeline.signing import PublicKey, SiteKey
@@ -366,3 +366,63 @@ def test_a_hostile_list_of_files_is_bounded(tmp_path: Path) -> None:
     path.write_bytes(b"\0" * 100 + struct.pack("<4sHHHHLLH", b"PK\5\6", 0, 0, 1, 1, 0xFFFFFF, 0, 0))
     with path.open("rb") as file, pytest.raises(ArchiveError, match="not where its end says"):
         read_archive(file)
+
+
+def signed(path: Path, key: SiteKey, manifest: bytes, pem: bytes | None = None) -> Path:
+    """Writes evidence of any manifest, with the other files of ours."""
+    ours = {"manifest.json": manifest, "manifest.sig": key.sign(manifest), "site.pub": pem or key.public.pem}
+    with path.open("wb") as file:
+        write_archive(file, [(name, [data]) for name, data in (ours | {"README.txt": README}).items()])
+    return path
+
+
+@pytest.mark.parametrize("changed", [lambda pem: b"seen by a court\n" + pem, lambda pem: pem.replace(b"\n", b"\r\n")])
+def test_words_beside_the_key_in_it_are_told(
+    made: Path, key: SiteKey, tmp_path: Path, changed: Callable[[bytes], bytes]
+) -> None:
+    manifest = contents(made)["manifest.json"]
+    done = check(signed(tmp_path / "a.zip", key, manifest, changed(key.public.pem)), key.public)
+    assert done.problems == ["site.pub: is not written as it is here, where other words could stand"]
+
+
+def rows(*each: str) -> str:
+    return f'"files":[{",".join(each)}]'
+
+
+A_ROW = '{"name":"a","sha256":"b","size_bytes":1}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (rows(A_ROW.replace("1", "1e999")), "manifest.json: its list of files is damaged"),
+        (rows("7"), "manifest.json: its list of files is damaged"),
+        (rows(A_ROW, A_ROW.replace('"b"', '"c"')), "manifest.json: names a file twice"),
+        (rows(*[A_ROW] * 10_001), "manifest.json: names 10001 files, more than 10000"),
+        (rows() + ',"x":' + "[" * 600 + "]" * 600, "manifest.json: holds values within values, more than 16 deep"),
+    ],
+)
+def test_a_hostile_manifest_that_somebody_signed_is_one_line(
+    key: SiteKey, tmp_path: Path, fields: str, said: str
+) -> None:
+    manifest = f'{{"format":"watchline evidence 1","signed_by":"{key.public.fingerprint}",{fields}}}'
+    path = signed(tmp_path / "a.zip", key, manifest.encode())
+    assert json.loads(call("export", "verify", path, "--json").out)["problems"] == [said]
+
+
+def test_what_a_manifest_says_does_not_flood_the_terminal(key: SiteKey, tmp_path: Path) -> None:
+    fields = f'"signed_by":"{key.public.fingerprint}","case":"{"C" * 100_000}"'
+    manifest = f'{{"format":"watchline evidence 1",{fields},{rows()}}}'
+    told = call("export", "verify", signed(tmp_path / "a.zip", key, manifest.encode()))
+    assert f"case {'C' * 200}..., operator -" in told.out
+    assert len(told.out) < 1000
+
+
+def test_what_nobody_could_verify_is_not_written(key: SiteKey, tmp_path: Path) -> None:
+    deep: list[object] = []
+    for _ in range(20):
+        deep = [deep]
+    out = tmp_path / "a.zip"
+    with pytest.raises(UsageError, match="too much to say of the items"):
+        write_evidence(out, evidence(Item("match.json", b"{}", ItemKind.RECORD, about={"deep": deep})), key)
+    assert not out.exists()

@@ -77,6 +77,16 @@ def test_the_marked_picture_is_written_and_never_over_another(picture: Path, tin
     assert check(picture, tiny, "--out", out, "--overwrite").code == 0
 
 
+def test_the_photo_itself_is_never_written_over(picture: Path, tiny: Path, tmp_path: Path) -> None:
+    photo, link = tmp_path / "only.jpg", tmp_path / "marked.jpg"
+    photo.write_bytes(picture.read_bytes())
+    link.symlink_to(photo)
+    for out in (photo, link):
+        done = check(photo, tiny, "--out", out, "--overwrite")
+        assert (done.code, done.err) == (2, f"--out {out}: is the photo itself; choose another name")
+    assert photo.read_bytes() == picture.read_bytes()
+
+
 def test_several_are_shown_and_one_is_asked_for(picture: Path, tiny: Path, faces: Path) -> None:
     done = check(picture, tiny, "--face-detector", faces)
     assert done.code == 0, done.err
@@ -95,6 +105,13 @@ def test_who_is_too_small_is_told_so_with_exit_code_1(tiny: Path, tmp_path: Path
     assert done.code == 1
     assert "body: too small: 40 px high, 48 is the least; use a larger picture" in done.out
     assert done.out.splitlines()[-1] == "person 1 cannot be searched with; another picture is needed"
+
+
+def test_where_no_body_will_do_and_nobody_looked_a_face_is_thought_of(tiny: Path, faces: Path, tmp_path: Path) -> None:
+    small = save(tmp_path / "small.png", np.full((80, 80, 3), 120, np.uint8))
+    hint = "nobody looked for faces; one may do: --face-detector yunet"
+    assert hint in check(small, tiny).err
+    assert hint not in check(small, tiny, "--face-detector", faces).err
 
 
 @pytest.mark.parametrize(

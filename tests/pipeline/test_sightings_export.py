@@ -141,7 +141,10 @@ def test_a_manifest_cannot_reach_beyond_its_folder(tmp_path: Path, name: str) ->
     assert ExportedFile(name, hashlib.sha256(b"x").hexdigest(), 1, ()).place(folder) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"files": 3}', '{"files": [{"file": 1}]}', "[" * 100_000])
+ENDLESS = '{"files": [{"file": "a", "sha256": "b", "size_bytes": 1e999, "sightings": []}]}'
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"files": 3}', '{"files": [{"file": 1}]}', "[" * 100_000, ENDLESS])
 def test_a_file_that_is_no_manifest_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / MANIFEST
     path.write_text(text)

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -354,6 +355,14 @@ def test_an_archive_of_endless_members_is_refused(tmp_path: Path) -> None:
         for i in range(1000):
             archive.writestr(f"{i}.npy", b"")
     assert "1000 members" in refusal(tmp_path / "many.npz")
+
+
+def test_a_list_of_members_is_not_read_before_it_is_known_to_be_short(tmp_path: Path) -> None:
+    many = 50_000
+    listed = struct.pack("<4s6H3L5H2L", b"PK\1\2", *[0] * 15, 0) * many
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, many, many, len(listed), 0, 0)
+    (tmp_path / "many.npz").write_bytes(listed + end)
+    assert "a list of members of 2 MiB" in refusal(tmp_path / "many.npz")
 
 
 @pytest.mark.parametrize(
