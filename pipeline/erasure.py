@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ class Order:
         traces: of the sightings; empty where nothing but the store is searched.
         plan: exported files that are to go.
         out: file of the proof; None for none.
+        said: the same as the user said it; "" for unknown.
     """
 
     asked: Selection
@@ -44,6 +45,7 @@ class Order:
     traces: Traces = _NO_TRACES
     plan: Plan = _NO_PLAN
     out: Path | None = None
+    said: str = ""
 
     def note(self) -> dict[str, object]:
         """Returns what is needed to finish it after the store's part, for JSON."""
@@ -54,7 +56,13 @@ class Order:
             "sha256": sorted(self.traces.sha256),
             "deleted": list(map(str, self.plan.files)),
             "out": str(self.out.absolute()) if self.out else "",
+            "said": self.said,
         }
+
+    def is_of(self, said: str, folders: tuple[Path, ...], out: Path) -> bool:
+        """Tells whether this, as read from its note, is what the same command asks for."""
+        asked = said, tuple(folder.absolute() for folder in folders), out.absolute()
+        return (self.said, self.folders, self.out) == asked
 
     @classmethod
     def of_note(cls, store: Path, note: Mapping[str, Any], out: Path | None) -> Order:
@@ -73,6 +81,7 @@ class Order:
                 Traces(frozenset(note["ids"]), frozenset(note["sha256"])),
                 Plan(tuple(map(Path, note["deleted"])), 0, ()),
                 out or (Path(note["out"]) if note["out"] else None),
+                str(note["said"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise OutputError(
@@ -149,17 +158,25 @@ def finish(store: SightingStore, path: Path, out: Path | None = None) -> Proof |
         out: file of the proof; where none is given, the one that was asked for.
 
     Raises:
-        UsageError: another process is at it.
+        UsageError: another process is at it, or `out` lies where it would be found.
         OutputError: as `erase`.
     """
     began, left = time.monotonic(), store.unfinished()
     if left is None:
         return None
     order = Order.of_note(path, left.note, out) if left.note else Order(Selection(), (), path, out=out)
+    if out is not None:
+        check_outside(out, order.folders)
     proof = Proof(order, started_at=left.at)
     with store.finishing() as proof.erased:
         _prove(proof, began)
     return proof
+
+
+def check_outside(out: Path, folders: Sequence[Path]) -> None:
+    """Refuses a place for the proof in folders that are searched for what it names, with a UsageError."""
+    if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
+        raise UsageError(f"--proof {out}: lies in --exports, where what it names is searched for; choose another place")
 
 
 def _prove(proof: Proof, began: float) -> None:
@@ -173,7 +190,8 @@ def _prove(proof: Proof, began: float) -> None:
     except OutputError as error:
         proof.failure = str(error)
     proof.took_s = time.monotonic() - began
-    if order.out is not None and not proves(order.out, proof.erased.sightings):  # killed just after it was written
+    ended = not proof.failure
+    if order.out is not None and not proves(order.out, proof.erased.sightings, complete=ended):  # else: killed after it
         try:
             write_proof(order.out, proof.record())
         except OutputError as error:

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from watchline.pipeline.cli.erasure_lines import end, show, show_found
 from watchline.pipeline.cli.store_options import StoreOption, opened
 from watchline.streams.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from watchline.pipeline.erasure import Order, Proof
-    from watchline.pipeline.export_erasure import Searched
     from watchline.pipeline.store.seam import Selection, SightingStore
-
-_MOST_SHOWN = 3  # exported files that are to go
-_MOST_FOUND = 20  # of those that hold something afterwards
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,7 +71,7 @@ def sighting(
             raise UsageError(f"{ids[0]}: no such sighting in {store}; `watchline sightings list` shows what is there")
         return selection, ""
 
-    _erase(meant, store, exports, yes, proof)
+    _erase(f"sighting {' '.join(selection.ids)}", meant, store, exports, yes, proof)
 
 
 @app.command()
@@ -93,7 +90,7 @@ def camera(
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
     from watchline.pipeline.store.seam import Selection
 
-    _erase(lambda _: (Selection(cameras=(name,)), ""), store, exports, yes, proof)
+    _erase(f"camera {name}", lambda _: (Selection(cameras=(name,)), ""), store, exports, yes, proof)
 
 
 @app.command()
@@ -119,7 +116,7 @@ def before(
     from watchline.pipeline.store.seam import Selection
 
     selection = Selection(until=moment(at, "before", time.time()))
-    _erase(lambda _: (selection, ""), store, exports, yes, proof)
+    _erase(f"before {at}", lambda _: (selection, ""), store, exports, yes, proof)
 
 
 @app.command()
@@ -146,7 +143,7 @@ def track(
         found = the_one(kept, name)
         return Selection(ids=found.ids), f"track {found.camera}:{found.track_id}"
 
-    _erase(meant, store, exports, yes, proof)
+    _erase(f"track {name}", meant, store, exports, yes, proof)
 
 
 @app.command()
@@ -168,7 +165,7 @@ def check(
 
     _check(tuple(exports), None)
     searched = search(exports, traces_in(proof))
-    _show_found(searched)
+    show_found(searched)
     if searched.found:
         raise OutputError(f"{still_found(searched)}; delete {'it' if len(searched.found) == 1 else 'them'}")
     files = f"{count(searched.files, 'file')}, {size(searched.size_bytes)}"
@@ -206,11 +203,12 @@ def _finish(kept: SightingStore, store: Path, out: Path | None) -> Proof | None:
     with finishing(_tell_finishing):
         done = finish(kept, store, out)
     if done:
-        _end(done)
+        end(done)
     return done
 
 
 def _erase(
+    said: str,
     meant: Callable[[SightingStore], tuple[Selection, str]],
     store: Path,
     exports: list[Path] | None,
@@ -220,6 +218,7 @@ def _erase(
     """Shows what goes, asks, erases just that, and says what was found afterwards.
 
     Args:
+        said: what the user asked for, to be known again where it was broken off.
         meant: returns what is to go, and a better name for it, "" for none.
         store: from where.
         exports: folders, too.
@@ -231,17 +230,18 @@ def _erase(
 
     with opened(store) as kept:
         finished = _finish(kept, store, None)
-        if finished and out and finished.order.out == out.absolute():
+        folders = tuple(exports or ())
+        if finished and out and finished.order.is_of(said, folders, out):
             return  # the same again: it was this one that was broken off
-        _check(tuple(exports or ()), out)
+        _check(folders, out)
         asked, name = meant(kept)
-        order = _order(kept, asked, store, tuple(exports or ()), out)
-        _show(order, name or told(asked))
+        order = replace(_order(kept, asked, store, folders, out), said=said)
+        show(order, name or told(asked))
         if order.ids or order.plan.files:
             _ask(yes)
         with finishing(_tell_finishing):
             done = erase(kept, order)
-        _end(done)
+        end(done)
         if came := kept.count(asked):
             typer.echo(f"watchline: {came} more came meanwhile, and stayed; erase again", err=True)
 
@@ -263,6 +263,8 @@ def _order(kept: SightingStore, asked: Selection, store: Path, folders: tuple[Pa
 
 def _check(folders: tuple[Path, ...], out: Path | None) -> None:
     """Refuses what could not be searched or written, before anything goes."""
+    from watchline.pipeline.erasure import check_outside
+
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"--exports {folder}: no such folder")
@@ -271,29 +273,7 @@ def _check(folders: tuple[Path, ...], out: Path | None) -> None:
             raise UsageError(f"--proof {out}: want the name of a file, in a folder that is there")
         if out.exists():
             raise UsageError(f"--proof {out}: is there already, and a proof is never replaced; choose another name")
-        if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
-            raise UsageError(
-                f"--proof {out}: lies in --exports, where what it names is searched for; choose another place"
-            )
-
-
-def _show(order: Order, what: str) -> None:
-    """Says what is about to go."""
-    from watchline.pipeline.cli.sighting_tables import count, plain, weight_text
-    from watchline.pipeline.exports import CROPS
-    from watchline.pipeline.store.counting import weighed
-    from watchline.pipeline.store.seam import Selection
-
-    held = weight_text(weighed(order.store, Selection(ids=order.ids))) if order.ids else "no sighting"
-    typer.echo(f"{order.store}: {plain(what)}: {held}")
-    plan = order.plan
-    if plan.files:
-        shown = sorted(plan.files, key=lambda path: path.parent.name == CROPS)[:_MOST_SHOWN]  # pages tell more
-        others = f", in which {count(plan.others, 'other sighting')} are too" if plan.others else ""
-        typer.echo(
-            f"{count(len(plan.files), 'exported file')}{others}: {', '.join(map(str, shown))}"
-            f"{', ...' if len(plan.files) > len(shown) else ''}"
-        )
+        check_outside(out, folders)
 
 
 def _ask(yes: bool) -> None:
@@ -318,38 +298,4 @@ def _has_terminal() -> bool:
 def _tell_finishing() -> None:
     typer.echo(
         "watchline: finishing the erasure; Ctrl-C again breaks it off, and the next `watchline erase` goes on", err=True
-    )
-
-
-def _show_found(searched: Searched) -> None:
-    """Names the files in which something is still found."""
-    for path, what in searched.found[:_MOST_FOUND]:
-        typer.echo(f"watchline: {path}: holds {what}", err=True)
-    if len(searched.found) > _MOST_FOUND:
-        typer.echo(f"watchline: and {len(searched.found) - _MOST_FOUND} more files", err=True)
-
-
-def _end(done: Proof) -> None:
-    """Says how it ended.
-
-    Raises:
-        OutputError: something is still found in exports, or they could not be searched.
-    """
-    from watchline.pipeline.cli.sighting_tables import count, size
-
-    _show_found(done.searched)
-    erased, deleted, out = done.erased, done.order.plan.files, done.order.out
-    if done.failure:
-        again = f"watchline erase check {out or 'PROOF'} --exports DIR"
-        hint = f"; delete what is named above; `{again}` looks again" if done.searched.found else ""
-        raise OutputError(done.failure + hint)
-    if not erased.sightings and not deleted:
-        typer.echo("nothing to erase")
-        return
-    files = f", {count(len(deleted), 'exported file')}" if deleted else ""
-    searched = size(erased.bytes_searched + done.searched.size_bytes)
-    typer.echo(
-        f"erased {count(len(erased.sightings), 'sighting')}, {count(erased.crops, 'crop')}, "
-        f"{count(erased.vectors, 'vector')}{files}; searched {searched}, found nothing of them"
-        f"{f'; proof in {out}' if out else ''}"
     )

@@ -183,19 +183,15 @@ def stats(store: StoreOption, as_json: JsonOption = False) -> None:
       watchline sightings stats --store site.db
       watchline sightings stats --store site.db --json
     """  # noqa: D301 - \b is click's mark for lines to leave as they are
-    from watchline.pipeline.cli.sighting_tables import count, show_facts
-    from watchline.pipeline.store.asking import utc_text
+    from watchline.pipeline.cli.sighting_tables import show_facts
     from watchline.pipeline.store.counting import facts_of
+    from watchline.pipeline.store.unfinished import unfinished_line
 
     with opened(store) as kept:
         models = sorted(kept.models(), key=lambda each: (each[0].name, each[0].sha256))
-        facts, left = facts_of(store), kept.unfinished()
-    if left:
-        typer.echo(
-            f"watchline: the erasure of {count(left.sightings, 'sighting')}, begun {utc_text(left.at)}, is not proven "
-            f"yet; where it was broken off, `watchline erase finish --store {store}` ends it",
-            err=True,
-        )
+        facts = facts_of(store)
+    if left := unfinished_line(store):
+        typer.echo(f"watchline: {left}", err=True)
     if as_json:
         record = dataclasses.asdict(facts)
         record["models"] = [dataclasses.asdict(model) | {"vectors": many} for model, many in models]

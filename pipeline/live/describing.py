@@ -178,7 +178,8 @@ class Describer:
             self.deaths += 1
             self._restarts.died()
             wait_s = self._restarts.wait_s()
-        what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
-        again = f"down, next try in {wait_s:.0f} s" if wait_s else "it is opened anew"
-        self.sentence = f"people are stored without vectors: {what}; {again}"
-        _log.error("%s", self.sentence)
+            what = str(error) if isinstance(error, WatchlineError) else f"{type(error).__name__}: {error}"
+            again = f"down, next try in {wait_s:.0f} s" if wait_s else "it is opened anew"
+            # Here, lest it comes after another thread has opened the network anew, and stays.
+            self.sentence = sentence = f"people are stored without vectors: {what}; {again}"
+        _log.error("%s", sentence)

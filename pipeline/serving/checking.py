@@ -113,6 +113,7 @@ def _storage(site: Site) -> Check:
 def _sightings(site: Site, wanted: Sightings, networks: Networks) -> Check:
     """Runs the networks that describe people, and looks at the store; one of an older schema is left as it is."""
     from watchline.pipeline.serving.sightings import check_store, may_pass
+    from watchline.pipeline.store.unfinished import unfinished_line
 
     try:
         people = networks.people(wanted)
@@ -125,6 +126,8 @@ def _sightings(site: Site, wanted: Sightings, networks: Networks) -> Check:
     if wanted.faces is not None and people.faces is not None:
         found += f"; faces by {label_of(wanted.faces.detector)} and {_described(people.faces.embedder.model)}"
     found += f"; {kept}, {there}"
+    if left := unfinished_line(site.sightings_file):
+        return Check("sightings", Health.WARN, found, left)
     if all(not camera.sightings for camera in site.cameras):
         return Check("sightings", Health.WARN, found, "no camera has `sightings: true`: nothing will be kept")
     return Check("sightings", Health.OK, found)

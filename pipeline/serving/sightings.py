@@ -37,6 +37,7 @@ from watchline.pipeline.store.reopening import ReopeningStore
 from watchline.pipeline.store.seam import Erased, Keep
 from watchline.pipeline.store.sighting import Provenance
 from watchline.pipeline.store.sqlite import SqliteStore, open_store
+from watchline.pipeline.store.unfinished import unfinished_line
 from watchline.pipeline.store.upgrading import SCHEMA, check_schema, schema_of
 from watchline.pipeline.store.writer import CLOSED, ERROR, FULL, QUEUE_FULL, StoreWriter, WriterStatus
 from watchline.reid.collector import Collector, CollectorSettings
@@ -192,7 +193,8 @@ class SightingKeeping:
     def _trim(self) -> Erased:
         """Keeps to the room; where too little is left on the disk the store grows no more."""
         most = self._retention.sightings_size
-        if shutil.disk_usage(self._path.parent).free < self._retention.free:
+        folder = Path(os.path.realpath(self._path)).parent  # on the disk that a link leads to
+        if shutil.disk_usage(folder).free < self._retention.free:
             most = min(most, max(_size_bytes(self._path), _SMALL_BYTES))
         return self._store.trim(most)
 
@@ -295,7 +297,10 @@ def _opened(path: Path) -> SqliteStore:
         reason = (error.strerror or str(error)).lower()
         sentence = f"{path.parent}: cannot be made ({reason}); make it, or choose sightings.path"
         raise refused(error, sentence) from error
-    return open_store(path)
+    store = open_store(path)
+    if left := unfinished_line(path):
+        _log.warning("%s: %s", path, left)
+    return store
 
 
 def _keep(retention: Retention) -> Keep:
@@ -305,6 +310,7 @@ def _keep(retention: Retention) -> Keep:
 
 def _size_bytes(path: Path) -> int:
     total = 0
+    path = Path(os.path.realpath(path))
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         with suppress(OSError):
             total += path.with_name(name).stat().st_size

@@ -39,7 +39,7 @@ def claimed(store: Path, what: str, refusal: str) -> Iterator[None]:
         yield
         return
     path = store.with_name(f"{store.name}.claim-{hashlib.sha256(what.encode()).hexdigest()[:16]}")
-    with told(store):
+    with told(path):
         _sweep(store)
         until = time.monotonic() + _WAIT_S
         while (descriptor := _locked(path)) is None and time.monotonic() < until:
@@ -76,6 +76,8 @@ def _locked(path: Path) -> int | None:
 def _sweep(store: Path) -> None:
     """Removes the files of processes that were killed."""
     for path in store.parent.iterdir():
-        if path.name.startswith(f"{store.name}.claim-") and (descriptor := _locked(path)) is not None:
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+        if path.name.startswith(f"{store.name}.claim-"):
+            with suppress(PermissionError):  # of another user: it is in nobody's way
+                if (descriptor := _locked(path)) is not None:
+                    path.unlink(missing_ok=True)
+                    os.close(descriptor)

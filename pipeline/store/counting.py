@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -142,6 +143,7 @@ def overdue(path: Path, keep: Keep, now: float) -> Weight:
 def store_files(path: Path) -> dict[str, int]:
     """Returns the bytes of the store's file and of those that lie with it, by name."""
     found: dict[str, int] = {}
+    path = Path(os.path.realpath(path))
     for file in (path, *(path.with_name(path.name + end) for end in _COMPANIONS)):
         with suppress(OSError):
             found[file.name] = file.stat().st_size

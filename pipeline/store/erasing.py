@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -15,23 +16,26 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal,
 from watchline.pipeline.store import schema
 from watchline.pipeline.store.claims import claimed
 from watchline.pipeline.store.database import Database
+from watchline.pipeline.store.failures import told
+from watchline.pipeline.store.notes import note, noted
 from watchline.pipeline.store.seam import Erased, Selection
 from watchline.pipeline.store.search import WINDOW_BYTES, Prints, Search
 from watchline.pipeline.store.searching import search_files
 from watchline.pipeline.store.selecting import conditions as conditions_of
-from watchline.pipeline.store.unfinished import Sought, begin, end, unfinished
+from watchline.pipeline.store.unfinished import Sought, begin, end, journal_of, unfinished
 from watchline.streams.errors import OutputError, UsageError
 
 BATCH: Final = 100  # sightings a transaction: others may write in between, and its log stays small
 _PAGE: Final = 200  # rows read at once
 _STEP: Final = 64  # a window starts every so many bytes of a picture or vector
 _MOST_WINDOWS: Final = 500_000  # 6 MB of prints; of more data fewer windows are taken
+_MARK: Final = "erasure"  # name in `meta`: the mark of the one that was begun last
 _START_OF_SCAN: Final = b"\xff\xda"  # of a JPEG: what comes before is the same in many
 
 
 @contextmanager
 def erasing(
-    database: Database, conditions: Sequence[ColumnElement[bool]], now: float, note: Mapping[str, Any]
+    database: Database, conditions: Sequence[ColumnElement[bool]], now: float, memo: Mapping[str, Any]
 ) -> Iterator[Erased]:
     """Erases what the conditions say of `sighting`, and searches the files.
 
@@ -46,18 +50,21 @@ def erasing(
         if (left := unfinished(database.path)) is not None:
             if left.note:
                 raise UsageError(f"{database.path}: an erasure was broken off; {_finish(database)} first")
+            _check_is_of(database, left)
             _erased(database, left)
             end(database.path)
         if not database.truncate():
             raise OutputError(
-                f"{database.path}: another program {_does(database)} it all the time; nothing was erased: end it first"
+                f"{database.path}: another program {_does(database)} it all the time; nothing was erased from it: "
+                "end it first"
             )
         with database.reading() as connection:
             numbers = list(connection.execute(select(schema.sighting.c.id).where(*conditions)).scalars())
-            sought = _sought(connection, numbers, now, note)
+            sought = _sought(connection, numbers, now, memo)
         if not numbers:
             yield Erased((), 0, 0, 0)
             return
+        database.with_room(partial(_mark, database, sought.mark))
         database.with_room(partial(begin, database.path, sought))
         yield _erased(database, sought)
         end(database.path)
@@ -70,6 +77,7 @@ def finishing(database: Database) -> Iterator[Erased]:
         sought = unfinished(database.path)
         if sought is None:
             raise UsageError(f"{database.path}: no erasure is unfinished")
+        _check_is_of(database, sought)
         yield _erased(database, sought)
         end(database.path)
 
@@ -78,11 +86,32 @@ def _alone(database: Database) -> AbstractContextManager[None]:
     return claimed(database.path, "erase", "another program erases from it just now; wait for its end")
 
 
-def _erased(database: Database, sought: Sought) -> Erased:
-    """Erases what is still there, and searches the files for it."""
+def _mark(database: Database, mark: str) -> None:
+    with database.writing() as connection:
+        note(connection, _MARK, mark)
+
+
+def _check_is_of(database: Database, sought: Sought) -> None:
+    """Refuses to prove of a store what was begun in another one that lay in its place; a copy of it may be finished."""
+    with database.reading() as connection:
+        begun_here = noted(connection, _MARK) == sought.mark
+    if not begun_here and not _left(database, sought):
+        raise OutputError(
+            f"{journal_of(database.path)}: the journal of an erasure that was begun in another store, which lay here "
+            "before; move it beside that one, and finish it there"
+        )
+
+
+def _left(database: Database, sought: Sought) -> list[int]:
+    """Returns what is still there."""
     with database.reading() as connection:
         asked = select(schema.sighting.c.id).where(*conditions_of(Selection(ids=sought.ids)))
-        numbers = list(connection.execute(asked).scalars())
+        return list(connection.execute(asked).scalars())
+
+
+def _erased(database: Database, sought: Sought) -> Erased:
+    """Erases what is still there, and searches the files for it."""
+    numbers = _left(database, sought)
     for batch in _batches(numbers):
         database.with_room(partial(_erase_rows, database, batch, sought.at))
     _truncate(database)
@@ -111,7 +140,7 @@ def _does(database: Database) -> str:
     return "writes to" if database.is_written() else "reads"
 
 
-def _sought(connection: Connection, numbers: Sequence[int], now: float, note: Mapping[str, Any]) -> Sought:
+def _sought(connection: Connection, numbers: Sequence[int], now: float, memo: Mapping[str, Any]) -> Sought:
     """Reads what is to be erased, once, for its prints and sums."""
     crop, vector, sighting = schema.crop, schema.vector, schema.sighting
     total = 0
@@ -135,7 +164,7 @@ def _sought(connection: Connection, numbers: Sequence[int], now: float, note: Ma
         sums.append(hashlib.sha256(b"".join((*pictures, *described))).hexdigest())
         named = select(sighting.c.sighting_id).where(sighting.c.id == number)
         ids.append(connection.execute(named).scalar_one())
-    return Sought(now, tuple(ids), tuple(sums), crops, vectors, step, prints.rows(), note)
+    return Sought(secrets.token_hex(8), now, tuple(ids), tuple(sums), crops, vectors, step, prints.rows(), memo)
 
 
 def _scan_of(jpeg: bytes) -> bytes:
@@ -177,7 +206,8 @@ def _search_backups(database: Database, prints: NDArray[np.uint8], kept: set[int
     traces, searched = search_files(prints, database.backups())
     holding = sorted({trace.file for trace in traces if trace.window not in kept})
     for file in holding:
-        file.unlink()
+        with told(file):
+            file.unlink(missing_ok=True)  # the retention may have been quicker
     return tuple(map(str, holding)), searched
 
 

@@ -49,10 +49,11 @@ def proof_of(erased: Erased, asked: Selection, store: Path, at: float, version: 
     }
 
 
-def proves(path: Path, ids: Sequence[str]) -> bool:
-    """Is a file the record of the erasure of these sightings?"""
+def proves(path: Path, ids: Sequence[str], *, complete: bool) -> bool:
+    """Is a file the record of the erasure of these sightings, that ended as this one does?"""
     try:
-        return [each["id"] for each in json.loads(path.read_bytes())["sightings"]] == list(ids)
+        said = json.loads(path.read_bytes())
+        return [each["id"] for each in said["sightings"]] == list(ids) and said["complete"] is complete
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -12,6 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, 
 from watchline.pipeline.store import schema
 from watchline.pipeline.store.database import Database
 from watchline.pipeline.store.erasing import BATCH, delete_sightings, delete_vectors
+from watchline.pipeline.store.failures import told
+from watchline.pipeline.store.notes import note, noted
 from watchline.pipeline.store.seam import Erased, Keep
 
 REMOVED_S: Final = 7 * 86_400.0  # how long the keys of removed vectors are told
@@ -67,8 +70,8 @@ def trim(database: Database, most_bytes: int, now: float) -> Erased:
 def reached(database: Database) -> float | None:
     """Returns the latest time that was believed here; where none was noted, when the newest sighting ended."""
     with database.reading() as connection:
-        noted = _noted_time(connection)
-        return connection.execute(select(func.max(_table.c.ended_at))).scalar() if noted is None else noted
+        believed = _noted_time(connection)
+        return connection.execute(select(func.max(_table.c.ended_at))).scalar() if believed is None else believed
 
 
 def reach(database: Database, at: float, *, surely: bool) -> None:
@@ -78,19 +81,14 @@ def reach(database: Database, at: float, *, surely: bool) -> None:
         with database.writing() as connection:
             before = _noted_time(connection)
             if surely or before is None or at > before:
-                _note(connection, _CLOCK, repr(at))
+                note(connection, _CLOCK, repr(at))
 
     database.with_room(work)
 
 
 def _noted_time(connection: Connection) -> float | None:
-    noted = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == _CLOCK)).scalar()
-    return None if noted is None else float(noted)
-
-
-def _note(connection: Connection, name: str, value: str) -> None:
-    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
-    connection.execute(schema.meta.insert().values(name=name, value=value))
+    at = noted(connection, _CLOCK)
+    return None if at is None else float(at)
 
 
 def _used_bytes(database: Database) -> int:
@@ -181,7 +179,7 @@ def _drop_old_marks(database: Database, until: float) -> None:
         if newest is None:
             return
         connection.execute(delete(removed).where(removed.c.mark <= newest))
-        _note(connection, STALE, str(newest))
+        note(connection, STALE, str(newest))
 
 
 def _drop_backups(database: Database, keep: Keep, now: float) -> tuple[str, ...]:
@@ -190,7 +188,8 @@ def _drop_backups(database: Database, keep: Keep, now: float) -> tuple[str, ...]
     longest = min([BACKUP_S, *(time for time in times if time is not None)])
     gone = []
     for file in database.backups():
-        if file.stat().st_mtime < now - longest:
-            file.unlink()
-            gone.append(str(file))
+        with told(file), suppress(FileNotFoundError):  # an erasure was quicker
+            if file.stat().st_mtime < now - longest:
+                file.unlink()
+                gone.append(str(file))
     return tuple(gone)

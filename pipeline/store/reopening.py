@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -176,7 +177,7 @@ class ReopeningStore:
             self._seen = found
 
     def _found(self, *, empty_log: bool) -> tuple[object, object]:
-        log = self._path.with_name(self._path.name + "-wal")
+        log = Path(os.path.realpath(self._path) + "-wal")
         return _identity_of(self._path), _identity_of(log, empty=empty_log)
 
     def _run(self) -> None:

@@ -28,7 +28,7 @@ def search_files(prints: NDArray[np.uint8], files: Sequence[Path]) -> tuple[list
 
     Args:
         prints: (N, PRINT_BYTES) uint8, of the windows.
-        files: that are there.
+        files: the first is there; others may go meanwhile, as the ballast does.
 
     Raises:
         OutputError: the files cannot be read.
@@ -55,7 +55,12 @@ def _main() -> None:
     traces: list[tuple[int, int, int]] = []
     total = 0
     for number, name in enumerate(sys.argv[1:]):
-        found, size = search.in_file(Path(name))
+        try:
+            found, size = search.in_file(Path(name))
+        except FileNotFoundError:
+            if not number:
+                raise
+            continue
         traces += [(trace.window, number, trace.offset) for trace in found]
         total += size
     json.dump({"traces": traces, "bytes": total}, sys.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from watchline.pipeline.store.claims import claimed
 from watchline.pipeline.store.connecting import BUSY_S, check_file
 from watchline.pipeline.store.database import Database
 from watchline.pipeline.store.failures import UNFIT, StaleMark
+from watchline.pipeline.store.notes import noted
 from watchline.pipeline.store.rows import insert_sightings, model_of, read_sighting
 from watchline.pipeline.store.seam import Erased, Keep, Selection, Summary, Unfinished, VectorBatch
 from watchline.pipeline.store.sighting import Sighting
@@ -46,7 +48,7 @@ def open_store(
         WrongStore: not a store, or no leave to write.
         OutputError: a damaged one, one of a newer watchline, or one that cannot be used for another reason.
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # SQLite lays its log beside the file that a link leads to
     check_file(path, create=create)
     database = Database(path, Ballast(path, ballast_bytes), busy_s)
     try:
@@ -182,8 +184,7 @@ class SqliteStore:
         """See `SightingStore`."""
         table = schema.removed
         with self._database.reading() as connection:
-            stale = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == purging.STALE)).scalar()
-            dropped = int(stale or -1)
+            dropped = int(noted(connection, purging.STALE) or -1)
             if 0 <= after < dropped:
                 raise StaleMark(f"{self.path}: it tells removed vectors for a week only; build the index anew")
             rows = connection.execute(

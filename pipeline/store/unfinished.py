@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchline.pipeline.files import FULL, sync_folder
+from watchline.pipeline.store.asking import utc_text
 from watchline.pipeline.store.failures import StoreFull, told
 from watchline.pipeline.store.search import PRINT_BYTES
 from watchline.streams.errors import OutputError
@@ -31,6 +32,7 @@ class Sought:
     """What is erased, and how it is known again.
 
     Attributes:
+        mark: its own; the store notes it, too, so that a journal is not taken for that of another store.
         at: when it was begun, UTC seconds.
         ids: of the sightings.
         sha256: of each one's pictures and vectors, one after the other.
@@ -41,6 +43,7 @@ class Sought:
         note: what the caller wants to know at the end, ready for JSON.
     """
 
+    mark: str
     at: float
     ids: tuple[str, ...]
     sha256: tuple[str, ...]
@@ -53,7 +56,7 @@ class Sought:
 
 def journal_of(store: Path) -> Path:
     """Returns where the journal of a store lies."""
-    return store.with_name(store.name + ".erasing")
+    return Path(os.path.realpath(store) + ".erasing")
 
 
 def begin(store: Path, sought: Sought) -> None:
@@ -78,7 +81,7 @@ def begin(store: Path, sought: Sought) -> None:
             part.unlink(missing_ok=True)
             if error.errno not in FULL:
                 raise
-            raise StoreFull(f"{path}: no room left on its disk; free some: nothing was erased") from error
+            raise StoreFull(f"{path}: no room left on its disk; free some: nothing was erased from it") from error
         part.replace(path)
         sync_folder(path.parent)
 
@@ -100,6 +103,7 @@ def unfinished(store: Path) -> Sought | None:
             raise ValueError("of another format")
         prints = np.frombuffer(base64.b64decode(said["prints"], validate=True), np.uint8)
         return Sought(
+            mark=str(said["mark"]),
             at=float(said["at"]),
             ids=tuple(map(str, said["ids"])),
             sha256=tuple(map(str, said["sha256"])),
@@ -114,6 +118,21 @@ def unfinished(store: Path) -> Sought | None:
             f"{path}: the journal of an unfinished erasure is damaged ({error}); erase the same again, by what you "
             "know of it, after you removed this file"
         ) from None
+
+
+def unfinished_line(store: Path) -> str:
+    """Returns what is to be done about an erasure that did not come to its end; "" where there is none."""
+    try:
+        left = unfinished(store)
+    except OutputError as error:
+        return str(error)
+    if left is None:
+        return ""
+    many = f"{len(left.ids)} sighting{'s' * (len(left.ids) != 1)}"
+    return (
+        f"the erasure of {many}, begun {utc_text(left.at)}, is not proven yet; where it was broken off, "
+        f"`watchline erase finish --store {store}` ends it"
+    )
 
 
 def end(store: Path) -> None:

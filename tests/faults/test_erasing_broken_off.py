@@ -151,3 +151,112 @@ def test_an_input_is_claimed_by_one_process_until_that_ends_or_is_killed(tmp_pat
     assert [file.name for file in tmp_path.iterdir() if "claim" in file.name] == []
     assert store.count(Selection()) == 0
     store.close()
+
+
+def site_of(folder: Path, *sightings: Sighting) -> Path:
+    """A store, closed."""
+    folder.mkdir()
+    store = open_store(folder / "site.db", ballast_bytes=0)
+    store.add(sightings)
+    store.close()
+    return folder / "site.db"
+
+
+def test_nothing_is_proven_of_another_store_that_was_put_in_the_place_of_the_one(tmp_path: Path) -> None:
+    proof, one = tmp_path / "proof.json", person("dock", 1)
+    path, other = site_of(tmp_path / "site", one), site_of(tmp_path / "other", person("gate", 1))
+    killed("before the search", "camera", "dock", "--store", path, "--yes", "--proof", proof)
+    before = tmp_path / "before.db"
+    path.rename(before)
+    other.rename(path)
+    for refused in (call("erase", "finish", "--store", path), call("erase", "camera", "gate", "-s", path, "--yes")):
+        assert refused.code == 1
+        assert "site.db.erasing: the journal of an erasure that was begun in another store" in refused.err
+    assert not proof.exists()
+    Path(f"{path}.erasing").rename(f"{before}.erasing")
+    assert "erased 1 sighting" in call("erase", "finish", "--store", before).out
+    assert proof.exists()
+    assert found_in(tmp_path, one) == 0
+
+
+def test_a_copy_from_before_that_was_put_in_the_place_of_the_store_is_erased_from(tmp_path: Path) -> None:
+    one = person("dock", 1)
+    path = site_of(tmp_path / "site", one)
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes())
+    killed("before the search", "camera", "dock", "--store", path, "--yes")
+    copy.replace(path)
+    assert call("erase", "finish", "--store", path).code == 0
+    assert found_in(tmp_path, one) == 0
+
+
+def test_another_erasure_is_not_taken_for_the_one_broken_off_whose_proof_it_names(tmp_path: Path) -> None:
+    path, proof = site_of(tmp_path / "site", person("dock", 1), person("gate", 1)), tmp_path / "proof.json"
+    killed("before the proof", "camera", "dock", "--store", path, "--yes", "--proof", proof)
+    other = call("erase", "camera", "gate", "--store", path, "--yes", "--proof", proof)
+    assert other.code == 2
+    assert f"--proof {proof}: is there already" in other.err
+    assert "erased 1 sighting" in other.out  # the first one
+
+
+def test_the_proof_of_one_broken_off_is_not_written_where_it_would_be_found(tmp_path: Path) -> None:
+    path, exports = site_of(tmp_path / "site", person("dock", 1)), tmp_path / "exports"
+    exports.mkdir()
+    killed("before the search", "camera", "dock", "--store", path, "--exports", exports, "--yes")
+    refused = call("erase", "finish", "--store", path, "--proof", exports / "proof.json")
+    assert refused.code == 2
+    assert "lies in --exports" in refused.err
+    assert call("erase", "finish", "--store", path, "--proof", tmp_path / "proof.json").code == 0
+
+
+def test_a_store_that_a_link_leads_to_is_one_with_the_link(tmp_path: Path) -> None:
+    path, link = site_of(tmp_path / "site", person("dock", 1)), tmp_path / "link.db"
+    link.symlink_to(path)
+    killed("before the search", "camera", "dock", "--store", link, "--yes")
+    assert [file.name for file in tmp_path.iterdir() if file.name.startswith("link")] == ["link.db"]
+    assert "is not proven yet" in call("sightings", "stats", "--store", link).err
+    store, same = open_store(link), open_store(path)
+    with store.claim("yard.mp4"), pytest.raises(UsageError, match="another run fills it"), same.claim("yard.mp4"):
+        pass
+    store.close()
+    same.close()
+    assert "erased 1 sighting" in call("erase", "finish", "--store", path).out
+
+
+def test_a_journal_that_is_damaged_does_not_keep_a_store_from_being_looked_at(tmp_path: Path) -> None:
+    path = site_of(tmp_path / "site", person("dock", 1))
+    Path(f"{path}.erasing").write_text("half")
+    done = call("sightings", "stats", "--store", path)
+    assert (done.code, "dock" in done.out) == (0, True)
+    assert "the journal of an unfinished erasure is damaged" in done.err
+
+
+def test_a_claim_that_another_user_left_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = site_of(tmp_path / "site")
+    left, opened = f"{path}.claim-{'0' * 16}", os.open
+    Path(left).touch()
+
+    def refusing(name: str | Path, *more: int) -> int:
+        if str(name) == left:
+            raise PermissionError(13, "Permission denied", left)
+        return opened(name, *more)
+
+    store = open_store(path)
+    monkeypatch.setattr(os, "open", refusing)
+    with store.claim("yard.mp4"):
+        assert len(list(path.parent.glob("*.claim-*"))) == 2
+    store.close()
+
+
+def test_a_proof_that_says_otherwise_than_the_erasure_ends_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    one, exports, proof = person("dock", 1), tmp_path / "exports", tmp_path / "proof.json"
+    path, more = site_of(tmp_path / "site", one), tmp_path / "more.json"
+    exports.mkdir()
+    (exports / "mail.txt").write_text(one.sighting_id)
+    killed("after the proof", "camera", "dock", "-s", path, "--exports", exports, "--yes", "--proof", proof)
+    assert json.loads(proof.read_text())["complete"] is False
+    (exports / "mail.txt").unlink()
+    refused = call("erase", "finish", "--store", path)
+    assert (refused.code, "the proof cannot be written: File exists" in refused.err) == (1, True)
+    assert call("erase", "finish", "--store", path, "--proof", more).code == 0
+    assert json.loads(more.read_text())["complete"] is True

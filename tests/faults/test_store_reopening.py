@@ -160,6 +160,18 @@ def test_a_copy_is_not_spoilt_by_the_log_of_the_store_that_was_there_before(tmp_
     assert counted(path) == 31
 
 
+def test_a_copy_behind_a_link_is_not_spoilt_by_the_log_either(tmp_path: Path) -> None:
+    path, copy, link = made(tmp_path / "s.db"), tmp_path / "copy.db", tmp_path / "link.db"
+    shutil.copy(path, copy)
+    link.symlink_to(path)
+    with kept(link) as store:
+        store.add([make_sighting() for _ in range(100)])
+        copy.replace(path)
+        with pytest.raises(OutputError, match="another file put in its place"):
+            store.purge(Keep(), 0.0)
+        wait_until(lambda: "-wal: the log of the store that was here before" in store.trouble)
+
+
 def test_one_whose_first_page_is_lost_was_a_store_where_its_log_or_ballast_lies_there(tmp_path: Path) -> None:
     path = made(tmp_path / "s.db")
     damage(path, 0, 8192)

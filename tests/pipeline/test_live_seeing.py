@@ -381,3 +381,22 @@ class TestDescriber:
         for _ in range(10):
             describer.describe([make_tracklet()])
         assert describer.pause_s() == 5.0  # not for longer at a time
+
+    def test_what_is_said_of_a_network_ends_once_another_thread_has_opened_it_anew(self) -> None:
+        threads: list[threading.Thread] = []
+
+        class Slow(ModelError):
+            def __str__(self) -> str:
+                if not threads:  # another thread comes just as this one is about to say what is wrong
+                    threads.append(threading.Thread(target=describer.describe, args=([make_tracklet(track_id=2)],)))
+                    threads[0].start()
+                    threads[0].join(0.3)
+                return "it failed"
+
+        def fails(tracklets: Sequence[Tracklet]) -> list[Described]:
+            raise Slow
+
+        describer = Describer(fails, lambda: vectors_of, workers=2)
+        assert describer.describe([make_tracklet()]) == [Undescribed.MODEL]
+        threads[0].join()
+        assert (describer.state, describer.sentence) == (PoolState.RUNNING, "")

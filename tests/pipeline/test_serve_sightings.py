@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,13 @@ def keeping_of(folder: Path, retention: str) -> Iterator[SightingKeeping]:
         yield keeping
     finally:
         keeping.close(5.0)
+
+
+def test_an_erasure_that_was_broken_off_is_told_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "people.db.erasing").write_text("half")
+    with keeping_of(tmp_path, "") as keeping:
+        assert not keeping.facts().store.sentence
+    assert "people.db.erasing: the journal of an unfinished erasure is damaged" in caplog.text
 
 
 class TestRoom:
@@ -294,6 +301,16 @@ class TestCheck:
         check = self.checked(site, tmp_path)
         assert (check.health, "damaged" in check.found) == (Health.FAIL, True), check
         assert check.mend.endswith("the service would run, and store no sightings until then")
+
+    def test_an_erasure_that_was_broken_off_is_told(self, site: dict[str, Any], tmp_path: Path) -> None:
+        one = make_sighting()
+        with closing(open_store(tmp_path / "people.db")) as store:
+            store.add([one])
+            with suppress(KeyboardInterrupt), store.erasing(Selection(ids=(one.sighting_id,)), {}):
+                raise KeyboardInterrupt
+        check = self.checked(site, tmp_path)
+        assert (check.health, "the erasure of 1 sighting" in check.mend) == (Health.WARN, True), check
+        assert f"`watchline erase finish --store {tmp_path / 'people.db'}` ends it" in check.mend
 
     def test_a_network_that_is_opened_anew_must_be_the_same(self, tmp_path: Path) -> None:
         file = write_tiny_embedder(tmp_path / "body.onnx")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from tests.store.made import make_crop, make_sighting
@@ -28,7 +29,7 @@ from watchline.pipeline.store.database import Database
 from watchline.pipeline.store.proof import proof_of, write_proof
 from watchline.pipeline.store.rows import insert_sightings
 from watchline.pipeline.store.seam import Keep, Selection
-from watchline.pipeline.store.search import WINDOW_BYTES, Prints, Search
+from watchline.pipeline.store.search import WINDOW_BYTES, Prints, Search, Trace
 from watchline.pipeline.store.searching import search_files
 from watchline.pipeline.store.sighting import Sighting
 from watchline.pipeline.store.sqlite import SqliteStore, open_store
@@ -151,7 +152,7 @@ def test_nothing_is_erased_while_a_reader_keeps_the_log(store: SqliteStore) -> N
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM sighting").fetchall()
         store.add([make_sighting()])
-        with pytest.raises(OutputError, match="nothing was erased: end it first"):
+        with pytest.raises(OutputError, match="nothing was erased from it: end it first"):
             store.erase(of(one))
         assert store.count(Selection()) == 2
         reader.execute("ROLLBACK")
@@ -271,6 +272,32 @@ def test_a_search_that_fails_is_told_of(store: SqliteStore, tmp_path: Path) -> N
     with pytest.raises(OutputError, match=r"none: the search .* did not come to its end: .*No such file"):
         search_files(prints.rows(), [tmp_path / "none"])
     assert search_files(prints.rows(), []) == ([], 0)
+
+
+def test_what_goes_from_beside_a_store_does_not_end_a_search_of_it(store: SqliteStore, tmp_path: Path) -> None:
+    prints = Prints()
+    prints.take(os.urandom(100), 1)
+    store.add([make_sighting()])
+    assert search_files(prints.rows(), [store.path, tmp_path / "sightings.db.ballast.part"])[1] > 0
+
+
+def test_a_copy_that_the_retention_removes_meanwhile_is_no_error(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, copy = make_sighting(), tmp_path / "sightings.db.schema-0.backup"
+    store.add([one])
+    copy.write_bytes(one.crops[0].jpeg)
+
+    def quicker(prints: NDArray[np.uint8], files: Sequence[Path]) -> tuple[list[Trace], int]:
+        found = search_files(prints, files)
+        if copy in files:
+            copy.unlink()
+        return found
+
+    monkeypatch.setattr(erasing, "search_files", quicker)
+    assert store.erase(of(one)).backups == (str(copy),)
+    monkeypatch.setattr(Database, "backups", lambda _: [copy])
+    assert store.purge(Keep(crops_s=1.0), 1e12).backups == ()
 
 
 def test_a_search_lets_go_of_no_lock_of_the_store(store: SqliteStore) -> None:
