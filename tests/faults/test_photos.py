@@ -26,6 +26,12 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def zeros(megabytes: int) -> bytes:
+    """So many of nothing, packed; never held as a whole."""
+    packer = zlib.compressobj(9)
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(megabytes)), packer.flush()])
+
+
 def segment(marker: int, data: bytes) -> bytes:
     """A segment of a JPEG."""
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
@@ -131,20 +137,21 @@ class TestBombs:
     @pytest.mark.parametrize(
         "data",
         [
-            with_chunks(*[chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(100 << 20), 9))] * 5),
-            with_chunks(chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(300 << 20), 9))),
+            with_chunks(*[chunk(b"zTXt", b"x\0\0" + zeros(100))] * 5),
+            with_chunks(chunk(b"iCCP", b"x\0\0" + zeros(300))),
             with_chunks(chunk(b"tEXt", b"x\0" + b"a" * (20 << 20))),
         ],
         ids=["texts of 100 MB", "profile of 300 MB", "long text"],
     )
     def test_what_unpacks_to_gigabytes_beside_the_pixels_takes_no_memory(self, data: bytes) -> None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         photo = photo_of(data, "bomb.png")
         assert photo.rgb.shape == (60, 30, 3)
-        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1024 * 1024  # KiB
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 1024 * 1024)  # KiB
 
     def test_more_pixels_than_were_announced_are_no_way_in(self) -> None:
         png = encoded(".png")
-        data = png[:33] + chunk(b"IDAT", zlib.compress(bytes(100 << 20), 9)) + chunk(b"IEND", b"")
+        data = png[:33] + chunk(b"IDAT", zeros(100)) + chunk(b"IEND", b"")
         try:
             assert photo_of(data, "deep.png").rgb.shape == (60, 30, 3)
         except StreamError as error:  # as the decoder likes it
