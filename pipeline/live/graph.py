@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -210,11 +210,11 @@ class LiveGraph:
         """Ends everything; frames that were taken are finished if `drain_s` allows it. Returns whether all were."""
         with self._lock:
             sections = list(self._sections.values())
-        until_s = time.monotonic() + drain_s
         for section in sections:
             section.collector.close()
-        ended = [section.close(max(0.0, until_s - time.monotonic())) for section in sections]
-        return all(ended)
+        # All at once: a detector that hangs takes a second to end, and there may be many.
+        with ThreadPoolExecutor(max(1, len(sections)), "end") as enders:
+            return all(list(enders.map(lambda section: section.close(drain_s), sections)))
 
     def _lane(self, camera: str) -> Lane:
         if camera not in self._lanes:
