@@ -12,7 +12,6 @@ saved tracks and beyond the journal's highest, whichever is the highest.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from watchline.pipeline.files import write_whole
+from watchline.pipeline.files import sync_folder, write_whole
 from watchline.pipeline.live.journal_files import camera_folder, make_folder
 from watchline.pipeline.live.kept import Kept, Snapshot, kept_from, kept_to_bytes, mark_from, mark_to_bytes
 from watchline.streams.errors import OutputError, UsageError
@@ -284,7 +283,7 @@ class Keeper:
             make_folder(self._folder)
             write_whole(path, data, "storage.path")
             if path.suffix == _IDS:
-                _sync_folder(self._folder)
+                sync_folder(self._folder)  # lest a loss of power brings the predecessor back
         except (OutputError, OSError) as error:
             self._failed += 1
             sentence = f"{error}; tried again, meanwhile a crash would forget tracks"
@@ -343,14 +342,3 @@ class Keeper:
 
     def _path(self, camera: str, ending: str) -> Path:
         return camera_folder(self._folder, camera).with_name(camera + ending)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sees to it that a power failure does not bring a file's predecessor back."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
