@@ -8,13 +8,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
+from tests.pipeline.test_eval_reid import refusal, run
 from tests.reid.test_open_set import crowd
 from watchline.pipeline.cli.eval_reid import reid
 from watchline.reid.features import write_features
 from watchline.reid.open_set import RATES
-from watchline.streams.errors import UsageError, WatchlineError
+from watchline.streams.errors import UsageError
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -27,19 +27,6 @@ def features(tmp_path: Path) -> Path:
     path = tmp_path / "crowd.npz"
     write_features(path, crowd(90, noise=0.6, distractors=20))
     return path
-
-
-def run(*arguments: str | Path) -> str:
-    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refusal(*arguments: str | Path) -> WatchlineError:
-    with pytest.raises(WatchlineError) as caught:
-        run(*arguments)
-    assert "\n" not in str(caught.value)
-    return caught.value
 
 
 def test_json_has_every_rate_of_every_list_and_why_others_are_left_out(features: Path) -> None:
